@@ -10,18 +10,20 @@ namespace vitrine::testing {
 struct GradcheckResult {
   std::string op, sample;
   Device device;
-  double max_error =
-      0;  ///< largest |analytic - numeric| / (1 + max(|analytic|, |numeric|)); NaN and infinity count as infinite
+  /// Largest |analytic - numeric| / max(1e-3, m), where m is the largest |numeric| gradient of the same input (in a
+  /// projection: the norm of the whole gradient). A NaN counts as infinite.
+  double max_error = 0;
   double tolerance = 0;
   bool passed = false;
-  /// The worst place: input, index, analytic and numeric value; or the exception's message.
+  /// The worst place: input, index, analytic and numeric value; or the exception's message; or why nothing was checked.
   std::string detail;
 };
 
-/// Compares d/dx <c, f(x)> from the tape with central differences on `device`, for a random cotangent c: a cotangent
-/// of ones cannot see ops whose outputs have a constant sum. With at most 4096 Jacobian entries (floating inputs
-/// elements times floating output elements) every input element is moved; otherwise each of 3 random directions moves
-/// all of them at once. Does not throw: an exception of the op is a failed result.
+/// Compares d/dx <c, f(x)> from the tape with (f(x + h) - f(x - h)) / 2h, h = 1e-5 max(1, |x|), on `device`. The
+/// cotangent c is random: ones cannot see ops whose outputs have a constant sum. An op with several outputs is also
+/// checked with a cotangent for each output alone. If the Jacobian has at most 4096 entries (and, off the CPU, at most
+/// 48 input elements) every input element is moved; otherwise all move at once along each of 3 random directions, and
+/// only a failure looks for the element. Does not throw: an exception of the op is a failed result.
 GradcheckResult gradcheck(const OpSpec& spec, const Sample& sample, Device device);
 
 }  // namespace vitrine::testing
