@@ -181,26 +181,31 @@ std::string index_text(const Shape& shape, int64_t i) {
 }
 
 namespace {
-template <class Excess>
-std::optional<Mismatch> worst(const Tensor& expected, const Tensor& got, Excess&& excess) {
+struct Excess {
+  double over, allowed;
+};
+
+template <class F>
+std::string worst(const Tensor& expected, const Tensor& got, F&& excess) {
   if (!expected.defined() || !got.defined() || !(expected.shape() == got.shape()))
-    return Mismatch{format("{} against {}", got, expected)};
+    return format(" is {}, expected {}", got, expected);
   const std::vector<double> a = expected.to_vector(), b = got.to_vector();
   double most = 0;
-  std::optional<Mismatch> result;
+  std::string result;
   for (size_t i = 0; i < a.size(); ++i) {
     const auto [over, allowed] = excess(a[i], b[i]);
     if (!(over > most)) continue;
     most = over;
-    result = Mismatch{index_text(expected.shape(), int64_t(i)), a[i], b[i], allowed};
+    result = format("{} is {}, expected {}, allowed difference {}", index_text(expected.shape(), int64_t(i)), b[i],
+                    a[i], allowed);
   }
   return result;
 }
 }  // namespace
 
-std::optional<Mismatch> compare(const Tensor& expected, const Tensor& got, double tolerance) {
+std::string compare(const Tensor& expected, const Tensor& got, double tolerance) {
   const bool exact = got.defined() && !is_floating(got.dtype());
-  return worst(expected, got, [&](double a, double b) -> std::pair<double, double> {
+  return worst(expected, got, [&](double a, double b) -> Excess {
     const double allowed = exact ? 0 : tolerance * (1 + std::abs(a));
     if (a == b || (std::isnan(a) && std::isnan(b))) return {0, allowed};
     if (!std::isfinite(a) || !std::isfinite(b)) return {INFINITY, allowed};
@@ -208,11 +213,23 @@ std::optional<Mismatch> compare(const Tensor& expected, const Tensor& got, doubl
   });
 }
 
-std::optional<Mismatch> compare_bits(const Tensor& expected, const Tensor& got) {
-  return worst(expected, got, [](double a, double b) -> std::pair<double, double> {
+std::string compare_bits(const Tensor& expected, const Tensor& got) {
+  return worst(expected, got, [](double a, double b) -> Excess {
     const bool same = std::bit_cast<uint64_t>(a) == std::bit_cast<uint64_t>(b) || (std::isnan(a) && std::isnan(b));
-    return {same ? 0 : 1, 0};
+    return {same ? 0.0 : 1.0, 0};
   });
+}
+
+std::string unwritten(const Tensor& x) {
+  if (!x.defined() || !is_floating(x.dtype())) return {};
+  const NoGrad no_grad;
+  const Tensor here = x.to(Device::cpu()).contiguous();
+  const auto* bytes = static_cast<const unsigned char*>(here.raw_data());
+  const int64_t size = size_of(x.dtype());
+  for (int64_t i = 0; i < x.numel(); ++i)
+    if (std::all_of(bytes + i * size, bytes + (i + 1) * size, [](unsigned char b) { return b == 0xFF; }))
+      return index_text(x.shape(), i);
+  return {};
 }
 
 }  // namespace vitrine::testing

@@ -1,5 +1,4 @@
 #pragma once
-#include <optional>
 #include <string>
 #include <vector>
 
@@ -53,17 +52,15 @@ class VjpMutation {
   VjpMutation& operator=(const VjpMutation&) = delete;
 };
 
-/// The worst place of a comparison.
-struct Mismatch {
-  std::string index;  ///< "[1, 0, 3]"
-  double expected = 0, got = 0, allowed = 0;
-};
-/// The element that exceeds |got - expected| <= tolerance * (1 + |expected|) by most; none if all are within. A NaN or
-/// an infinity is only within tolerance of itself. Different shapes are a mismatch with the shapes as `index`. Works
-/// for tensors of any dtypes and devices; integers and booleans must be equal.
-std::optional<Mismatch> compare(const Tensor& expected, const Tensor& got, double tolerance);
+/// Empty if every element satisfies |got - expected| <= tolerance * (1 + |expected|); else what is wrong at the element
+/// that exceeds it by most, "[1, 0, 3] is 0.5, expected 0.25, allowed difference 1e-06", or the two shapes. A NaN or an
+/// infinity is only within tolerance of itself; integers and booleans must be equal. Dtypes and devices may differ.
+std::string compare(const Tensor& expected, const Tensor& got, double tolerance);
 /// As compare, but every bit must be equal (all NaNs are one).
-std::optional<Mismatch> compare_bits(const Tensor& expected, const Tensor& got);
+std::string compare_bits(const Tensor& expected, const Tensor& got);
+/// The index of an element that still holds the filling of set_memory_checks (all bits one); empty if there is none or
+/// the dtype has no NaN.
+std::string unwritten(const Tensor& x);
 /// The multi-index of the i-th element in row-major order, "[1, 0, 3]".
 std::string index_text(const Shape& shape, int64_t i);
 
