@@ -88,7 +88,7 @@ Values difference(const Problem& p, const std::vector<Values>& step) {
   return result;
 }
 
-void note(const Problem& p, GradcheckResult& r, double error, size_t pattern, const std::string& where, double analytic,
+void note(GradcheckResult& r, double error, size_t pattern, const std::string& where, double analytic,
           double numeric) {
   if (std::isnan(error)) error = INFINITY;
   if (!(error > r.max_error)) return;
@@ -113,7 +113,7 @@ void check_elements(const Problem& p, size_t i, int64_t limit, GradcheckResult& 
     const double scale = std::max(kFloor, magnitude(numeric[k]));
     for (int64_t j = 0; j < n; ++j) {
       const double a = p.analytic[k][i][j], b = numeric[k][j];
-      note(p, r, std::abs(a - b) / scale, k, argument_name(p.spec, i) + index_text(p.inputs[i].shape(), j), a, b);
+      note(r, std::abs(a - b) / scale, k, argument_name(p.spec, i) + index_text(p.inputs[i].shape(), j), a, b);
     }
   }
 }
@@ -136,7 +136,7 @@ void check_direction(const Problem& p, const std::vector<bool>& moving, Generato
         squares += p.analytic[k][i][j] * p.analytic[k][i][j];
       }
     const double a = analytic / kStep, b = numeric[k] / kStep;
-    note(p, r, std::abs(a - b) / std::max(kFloor, std::sqrt(squares)), k, where, a, b);
+    note(r, std::abs(a - b) / std::max(kFloor, std::sqrt(squares)), k, where, a, b);
   }
 }
 
