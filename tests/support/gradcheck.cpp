@@ -88,8 +88,7 @@ Values difference(const Problem& p, const std::vector<Values>& step) {
   return result;
 }
 
-void note(GradcheckResult& r, double error, size_t pattern, const std::string& where, double analytic,
-          double numeric) {
+void note(GradcheckResult& r, double error, size_t pattern, const std::string& where, double analytic, double numeric) {
   if (std::isnan(error)) error = INFINITY;
   if (!(error > r.max_error)) return;
   r.max_error = error;
