@@ -6,7 +6,7 @@
 #include <set>
 #include <sstream>
 
-#include "core/kernel_slot.h"
+#include "core/backend.h"
 #include "tests/support/gradcheck.h"
 #include "tests/support/layouts.h"
 #include "tests/support/sweep_case.h"
@@ -105,8 +105,8 @@ std::vector<const OpSpec*> selected_specs() {
 }
 
 bool device_present(Device device) {
-  if (device.type == DeviceType::cuda) return device.index < cuda_device_count();
-  return std::any_of(bindings().begin(), bindings().end(), [&](const Binding& b) { return b.device == device.type; });
+  const Backend* backend = find_backend(device.type);
+  return backend && device.index < backend->device_count();
 }
 
 Failures check_errors(const OpSpec& spec, Device) {
