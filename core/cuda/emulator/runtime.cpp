@@ -159,10 +159,10 @@ void fail(const char* format, ...) {
 
 #if defined(VITRINE_CHECK)
 void note_read(const void* pointer, size_t bytes) {
-  checker::note(pointer, bytes, checker::Kind::read, __builtin_return_address(0));
+  checker::note(pointer, bytes, checker::Kind::read, __builtin_return_address(0), false);
 }
 void note_write(void* pointer, size_t bytes) {
-  checker::note(pointer, bytes, checker::Kind::write, __builtin_return_address(0));
+  checker::note(pointer, bytes, checker::Kind::write, __builtin_return_address(0), false);
 }
 #else
 void note_read(const void*, size_t) {}

@@ -18,6 +18,8 @@ namespace {
 thread_local Worker* active = nullptr;
 
 std::string text(Place place) {
+  // Only failures need words. String functions may come from instrumented code, so the checker rests.
+  if (checker::kOn) checker::pause(true);
   if (!place.file) return "";
   if (place.line) return std::string(place.file) + ":" + std::to_string(place.line);
   return std::string(place.file, strcspn(place.file, "#"));  // a barrier's place: file:line#counter
@@ -251,6 +253,7 @@ void Worker::fail_with(std::string reason) {
 }
 
 std::string Worker::waiting() const {
+  if (checker::kOn) checker::pause(true);
   std::string out;
   const auto same = [](const Thread& a, const Thread& b) {
     return a.waits == b.waits && a.mask == b.mask && a.place.line == b.place.line && a.place.file == b.place.file;
@@ -449,7 +452,7 @@ void* Worker::shared(const void* key, size_t bytes, size_t align, const char* na
   sanitizer::unpoison(data, bytes);
   if (options_.poison) memset(data, 0xFF, bytes);
   arrays_.push_back({key, data, bytes});
-  if (checker::kOn) checker::add_shared(key, data, bytes, name);
+  if (checker::kOn) checker::add_shared(key, data, begin, bytes, name);
   return data;
 }
 
