@@ -30,7 +30,12 @@
 namespace vitrine::emulator::checker {
 namespace {
 
-enum Level : uint8_t { kOne, kLanes, kWarps, kBlocks };  // who has read, since these reads are not ordered among each other
+enum Level : uint8_t {
+  kOne,
+  kLanes,
+  kWarps,
+  kBlocks
+};  // who has read, since these reads are not ordered among each other
 
 struct Access {
   uint64_t block = 0;  // number of the block run; 0 = no access
@@ -55,8 +60,8 @@ struct Region {
 
   bool contains(const char* p) const { return size_t(p - begin) < bytes; }
   std::string describe() const {
-    return (name ? "shared array " + std::string(name) : std::string("a device block")) + " of " + std::to_string(bytes) +
-           " bytes";
+    return (name ? "shared array " + std::string(name) : std::string("a device block")) + " of " +
+           std::to_string(bytes) + " bytes";
   }
 };
 
@@ -68,9 +73,9 @@ Cell* map_cells(size_t bytes) {
   return static_cast<Cell*>(map);
 }
 
-struct Clocks {  // of one warp
-  uint32_t events = 0;       // __syncwarps so far
-  uint32_t clock[32] = {};   // by lane: the last event it took part in
+struct Clocks {                // of one warp
+  uint32_t events = 0;         // __syncwarps so far
+  uint32_t clock[32] = {};     // by lane: the last event it took part in
   uint32_t seen[32][32] = {};  // [b][a]: lane b has seen the accesses of lane a with clocks below this
 };
 
@@ -125,17 +130,22 @@ std::string place(const void* code) {
 
 const char* verb(Kind kind) {
   switch (kind) {
-    case Kind::read: return "read";
-    case Kind::write: return "write";
-    case Kind::atomic_read: return "atomic read";
-    case Kind::atomic_write: return "atomic write";
+    case Kind::read:
+      return "read";
+    case Kind::write:
+      return "write";
+    case Kind::atomic_read:
+      return "atomic read";
+    case Kind::atomic_write:
+      return "atomic write";
   }
   return "";
 }
 
-[[noreturn]] void report(const std::string& text) {
+template <class F>
+[[noreturn]] void report(F&& reason) {
   watching = false;
-  worker()->fail_with(text);
+  worker()->fail_with(reason);
 }
 
 std::string access_text(const void* address, size_t bytes, Kind kind) {
@@ -155,25 +165,25 @@ std::string access_text(const void* address, size_t bytes, Kind kind) {
   };
   for (const auto& [begin, region] : s.device) look(region);
   for (const Region& region : s.shared) look(region);
-  std::string text = "out of bounds: " + access_text(p, bytes, kind) + " in " + place(code);
-  if (nearest && distance < 4096) {
-    text += ": offset " + std::to_string(p - nearest->begin) + " of " + nearest->describe();
-  } else {
-    text += ": no device or shared memory";
-  }
-  report(text);
+  report([&] {
+    const std::string text = "out of bounds: " + access_text(p, bytes, kind) + " in " + place(code);
+    if (!nearest || distance >= 4096) return text + ": no device or shared memory";
+    return text + ": offset " + std::to_string(p - nearest->begin) + " of " + nearest->describe();
+  });
 }
 
 [[noreturn]] void report_race(const Region& r, const char* p, size_t bytes, Kind kind, const void* code,
                               const Access& other, bool other_writes) {
   watching = false;
   const State& s = state();
-  std::string who = "thread " + std::to_string(other.thread);
-  if (other.level == kLanes || other.level == kWarps) who += " and others";
-  if (other.block != s.block || other.level == kBlocks) who += " of another block";
-  report("race: " + access_text(p, bytes, kind) + " (offset " + std::to_string(p - r.begin) + " of " + r.describe() +
-         ") in " + place(code) + ", not ordered after the " + (other.atomic ? "atomic " : "") +
-         (other_writes ? "write" : "read") + " of " + who + " in " + place(other.code));
+  report([&] {
+    std::string who = "thread " + std::to_string(other.thread);
+    if (other.level == kLanes || other.level == kWarps) who += " and others";
+    if (other.block != s.block || other.level == kBlocks) who += " of another block";
+    return "race: " + access_text(p, bytes, kind) + " (offset " + std::to_string(p - r.begin) + " of " + r.describe() +
+           ") in " + place(code) + ", not ordered after the " + (other.atomic ? "atomic " : "") +
+           (other_writes ? "write" : "read") + " of " + who + " in " + place(other.code);
+  });
 }
 
 // ---- Regions ----------------------------------------------------------------------------------------------------
@@ -302,7 +312,7 @@ void check(const char* p, size_t bytes, Kind kind, const void* code, bool aligne
   if (bytes > r->bytes - offset) report_outside(p, bytes, kind, code);
   if (aligned && reinterpret_cast<uintptr_t>(p) % bytes) {
     watching = false;
-    report("misaligned: " + access_text(p, bytes, kind) + " in " + place(code));
+    report([&] { return "misaligned: " + access_text(p, bytes, kind) + " in " + place(code); });
   }
   int shift = std::min(r->shift, __builtin_ctzll(offset | bytes | 4));
   if (shift < r->shift) refine(*r, shift);
@@ -318,8 +328,10 @@ void check(const char* p, size_t bytes, Kind kind, const void* code, bool aligne
     const bool no_write = stale(cell.write, *r, s), no_read = stale(cell.read, *r, s);
     if (no_write && r->name && !writes) {
       watching = false;
-      report("uninitialised: " + access_text(p, bytes, kind) + " (offset " + std::to_string(offset) + " of " +
-             r->describe() + ") in " + place(code) + ", which no thread of the block has written");
+      report([&] {
+        return "uninitialised: " + access_text(p, bytes, kind) + " (offset " + std::to_string(offset) + " of " +
+               r->describe() + ") in " + place(code) + ", which no thread of the block has written";
+      });
     }
     if (!no_write && !(atomic && cell.write.atomic) && !precedes(cell.write, now)) {
       report_race(*r, p, bytes, kind, code, cell.write, true);

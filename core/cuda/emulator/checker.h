@@ -32,8 +32,8 @@ void add_shared(const void* key, char* begin, size_t arena_offset, size_t bytes,
 void add_device(void* begin, size_t bytes);
 void remove_device(void* begin);
 
-/// Checks one access of the running thread; `code` is the address it comes from, `aligned` whether the address must be a
-/// multiple of `bytes`. Does nothing outside of kernels.
+/// Checks one access of the running thread; `code` is the address it comes from, `aligned` whether the address must be
+/// a multiple of `bytes`. Does nothing outside of kernels.
 void note(const void* address, size_t bytes, Kind kind, const void* code, bool aligned);
 
 }  // namespace vitrine::emulator::checker

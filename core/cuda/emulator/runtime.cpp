@@ -153,7 +153,7 @@ void fail(const char* format, ...) {
   va_start(list, format);
   vsnprintf(text, sizeof text, format, list);
   va_end(list);
-  if (Worker* w = worker()) w->fail_with(text);
+  if (Worker* w = worker()) w->fail_with([&] { return std::string(text); });
   throw CudaError(text);
 }
 

@@ -4,8 +4,9 @@
 #include "tests/core/cuda/device_buffer.h"
 #include "tests/core/cuda/runners.h"
 
-// One small kernel per class of mistake, with its repaired twin (kFixed). Right answers are all ones: each thread writes 1
-// where it saw what it should. Only the emulated device runs them; test_catchers.cpp says who must notice what.
+// One small kernel per class of mistake, with its repaired twin (kFixed). Right answers are all ones: each thread
+// writes 1 where it saw what it should. Only the emulated device runs them; test_catchers.cpp says who must notice
+// what.
 namespace vitrine::testing {
 namespace {
 
@@ -125,8 +126,9 @@ __global__ void stack_overrun(uint32_t* out, int n) {
 
 template <bool kFixed>
 __global__ void misaligned_float4(uint32_t* out, const float* in) {
-  const float4 v = *reinterpret_cast<const float4*>(in + (kFixed ? 4 : 1));
-  out[threadIdx.x] = v.x != 12345.0f;
+  VITRINE_SHARED(float4, copy);
+  copy = *reinterpret_cast<const float4*>(in + (kFixed ? 4 : 1));
+  out[threadIdx.x] = copy.x != 12345.0f;
 }
 
 template <bool kFixed>
@@ -297,7 +299,8 @@ Words past_end(const Words& fixed) {
 }
 Words past_end_write(const Words& fixed) {
   DeviceBuffer<uint32_t> out(5);
-  cuda::launch("faulty", fixed[0] ? write_past_end<true> : write_past_end<false>, {.grid = 1, .block = 32}, out.data(), 5);
+  cuda::launch("faulty", fixed[0] ? write_past_end<true> : write_past_end<false>, {.grid = 1, .block = 32}, out.data(),
+               5);
   return out.read();
 }
 Words before_begin(const Words& fixed) {
@@ -345,7 +348,8 @@ Words shared_limit(const Words& fixed) {
 }
 
 const AddRunner add_runners[] = {
-#define SIMPLE(name, block) {"faulty/" #name, cuda::kKernelDevice, simple<name<false>, name<true>, block>}
+#define SIMPLE(name, block) \
+  { "faulty/" #name, cuda::kKernelDevice, simple<name<false>, name<true>, block> }
     SIMPLE(no_barrier_before_read, kThreads),
     SIMPLE(no_barrier_before_overwrite, kThreads),
     SIMPLE(no_syncwarp, 32),
@@ -368,7 +372,8 @@ const AddRunner add_runners[] = {
     {"faulty/write_past_end", cuda::kKernelDevice, past_end_write},
     {"faulty/read_before_begin", cuda::kKernelDevice, before_begin},
     {"faulty/stack_overrun", cuda::kKernelDevice, stack},
-    {"faulty/misaligned_float4", cuda::kKernelDevice, with_floats<misaligned_float4<false>, misaligned_float4<true>, 1>},
+    {"faulty/misaligned_float4", cuda::kKernelDevice,
+     with_floats<misaligned_float4<false>, misaligned_float4<true>, 1>},
     {"faulty/misaligned_load4", cuda::kKernelDevice, with_floats<misaligned_load4<false>, misaligned_load4<true>, 1>},
     {"faulty/lax_async_wait", cuda::kKernelDevice, with_floats<lax_async_wait<false>, lax_async_wait<true>, 32>},
     {"faulty/endless_loop", cuda::kKernelDevice, endless},

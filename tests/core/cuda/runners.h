@@ -7,8 +7,8 @@
 
 #include "core/device.h"
 
-/// The kernels of these tests are compiled once per device, like those of the engine. Each `.cu` file registers, under its
-/// own device, functions which run a kernel and return what it wrote; the tests call them by name.
+/// The kernels of these tests are compiled once per device, like those of the engine. Each `.cu` file registers, under
+/// its own device, functions which run a kernel and return what it wrote; the tests call them by name.
 namespace vitrine::testing {
 
 using Words = std::vector<uint32_t>;

@@ -32,8 +32,8 @@ constexpr Flavour kFlavour = Flavour::asan;
 constexpr Flavour kFlavour = Flavour::plain;
 #endif
 
-// What a flavour must say about a mistake: the text of the error, kWrong for a wrong result under some schedule, kDies for
-// a report of the sanitizer, kUnseen if the flavour is not meant to find it.
+// What a flavour must say about a mistake: the text of the error, kWrong for a wrong result under some schedule, kDies
+// for a report of the sanitizer, kUnseen if the flavour is not meant to find it.
 const std::string kWrong = "wrong", kDies = "dies", kUnseen = "unseen";
 
 struct Mistake {
