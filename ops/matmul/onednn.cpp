@@ -195,6 +195,8 @@ memory::desc bias_desc(const GemmDesc& d) {
 /// oneDNN's description of `d` as it stands, or nothing where it has no code. `pack_b` leaves b's layout to oneDNN.
 std::optional<PrimitiveDesc> describe(const GemmDesc& d, bool pack_b) {
   if (!has_plain_layout(d.a, d.m, d.k) || !has_plain_layout(d.b, d.k, d.n)) return std::nullopt;
+  for (int i = 0; i < d.batch_dims; ++i)
+    if (d.a.batch[i] == 0 && d.b.batch[i] == 0) return std::nullopt;  // one operand must have the result's size
   const memory::desc a = dnnl_desc(d, d.a, d.m, d.k), c = dnnl_desc(d, d.c, d.m, d.n);
   const memory::desc b =
       pack_b ? memory::desc({d.k, d.n}, dnnl_type(d.b.type), memory::format_tag::any) : dnnl_desc(d, d.b, d.k, d.n);

@@ -41,6 +41,7 @@ struct Plan {
   std::string implementation;  ///< oneDNN's name, such as "brg:avx512_core"; "none" for an empty product
   bool copies_a = false, copies_b = false, copies_c = false, widens = false;
 };
+/// The plan for a description, which must be valid.
 Plan plan(const GemmDesc& desc);
 
 /// plan(desc).implementation.
