@@ -225,11 +225,22 @@ bool contains(const std::optional<PrimitiveDesc>& pd, const char* text) {
   return pd && std::strstr(pd->impl_info_str(), text);
 }
 
+/// Whether the AVX-512 bf16 dot product beats f32 arithmetic: twice its rate on Zen 4, half on Sapphire Rapids, where
+/// only AMX pays.
+bool bf16_dot_product_pays() {
+#if defined(__x86_64__)
+  return !__builtin_cpu_is("intel");
+#else
+  return true;
+#endif
+}
+
 /// Whether `pd` runs at the speed of its type. For bf16 that takes blocked kernels with bf16 instructions; f32 is also
 /// good unblocked, where copies for the sake of blocked kernels cost what they win.
 bool is_fast(const std::optional<PrimitiveDesc>& pd, Dtype type) {
   if (!pd || contains(pd, "ref")) return false;
-  return type == Dtype::f32 || (contains(pd, "brg") && (contains(pd, "bf16") || contains(pd, "amx")));
+  if (type == Dtype::f32) return true;
+  return contains(pd, "brg") && (contains(pd, "amx") || (contains(pd, "bf16") && bf16_dot_product_pays()));
 }
 
 /// A product ready to run: what was asked, what is asked of oneDNN after copies, and the primitive with its memories.
