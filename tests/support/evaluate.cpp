@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <bit>
 #include <cmath>
+#include <cstdio>
 #include <cstdlib>
 #include <unordered_map>
 
@@ -85,6 +86,16 @@ void plant_wrong_nodes(const Tensor& root) {
   for (auto& [original, stand_in] : replaced) stand_in->edges = original->edges;
 }
 
+/// A copy of the contiguous `dense` whose dims lie in memory in the order of those of `like`.
+Tensor in_order_of(const Tensor& dense, const Tensor& like) {
+  if (like.is_contiguous()) return dense;
+  Shape order, inverse = like.shape();
+  for (int64_t d = 0; d < like.dim(); ++d) order.push_back(d);
+  std::stable_sort(order.begin(), order.end(), [&](int64_t a, int64_t b) { return like.stride(a) > like.stride(b); });
+  for (int64_t d = 0; d < like.dim(); ++d) inverse[order[d]] = d;
+  return dense.permute(order).contiguous().permute(inverse);
+}
+
 }  // namespace
 
 bool takes_gradient(const OpSpec& spec, const Inputs& inputs, size_t i) {
@@ -110,7 +121,8 @@ Inputs convert(const Inputs& inputs, Dtype dtype, Device device) {
       result.emplace_back();
       continue;
     }
-    result.push_back((is_floating(x.dtype()) ? x.to(dtype) : x).to(device).contiguous());
+    const Tensor dense = (is_floating(x.dtype()) ? x.to(dtype) : x).contiguous().to(device);
+    result.push_back(in_order_of(dense, x));
   }
   return result;
 }
@@ -179,6 +191,12 @@ VjpMutation::VjpMutation(std::string node, int input, double factor) {
   mutation() = {.node = std::move(node), .input = input, .factor = factor};
 }
 VjpMutation::~VjpMutation() { mutation() = mutation_from_environment(); }
+
+std::string digits(double x) {
+  char text[32];
+  std::snprintf(text, sizeof text, "%.12g", x);
+  return text;
+}
 
 std::string index_text(const Shape& shape, int64_t i) {
   Shape index = shape;
