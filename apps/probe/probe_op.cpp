@@ -21,7 +21,7 @@ constexpr const char* kCotangent = "cotangent.";
 struct CotangentProduct {
   static constexpr const char* name = "cotangent_product";
   Gradients cotangents;
-  Tensor forward(Saver&, std::span<const Tensor> outputs) const { return zeros({}, outputs[0].options()); }
+  Tensor forward(Saver&, std::span<const Tensor> outputs) const { return zeros({}, {Dtype::f64, outputs[0].device()}); }
   Gradients vjp(const Saved&, const Tensor&) const { return cotangents; }
 };
 
@@ -84,7 +84,7 @@ Gradients gather_cotangents(const OpProbe& probe, const data::Safetensors& in, c
     check<IoError>(at < valid.size(), "{}: '{}' belongs to no output of {}; did you mean {}?", probe.file, key,
                    probe.name, nearest(key, valid));
     const Tensor& y = outputs[at];
-    check<IoError>(is_floating(y.dtype()), "{}: '{}': the output {} takes no cotangent", probe.file, key, y);
+    check<IoError>(y.defined() && is_floating(y.dtype()), "{}: '{}': the output {} takes no cotangent", probe.file, key, y);
     check<IoError>(c.shape() == y.shape() && c.dtype() == y.dtype(), "{}: '{}' is {}, but the output is {}", probe.file,
                    key, c, y);
     cotangents[at] = c.to(y.device());
