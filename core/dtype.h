@@ -78,6 +78,18 @@ struct Accumulate<f16> {
 template <class T>
 using accumulate_t = typename detail::Accumulate<T>::type;
 
+/// Converts between element types. Integers from floats truncate toward zero; anything to bool tests against zero.
+template <class To, class From>
+VITRINE_HD To convert(From x) {
+  if constexpr (std::is_same_v<To, bool>) {
+    return accumulate_t<From>(x) != accumulate_t<From>(0);
+  } else if constexpr (is_floating(dtype_of<To>)) {
+    return To(accumulate_t<To>(accumulate_t<From>(x)));
+  } else {
+    return To(accumulate_t<From>(x));
+  }
+}
+
 /// Calls `f.template operator()<T>()` with the element type of a floating dtype. These three are the only dtype
 /// switches.
 template <class F>
