@@ -1,5 +1,7 @@
 #include "apps/cli.h"
 
+#include <dnnl.h>
+
 #include <CLI/CLI.hpp>
 #include <algorithm>
 #include <cmath>
@@ -162,6 +164,15 @@ std::string significant(double x, int digits) {
   char text[64];
   snprintf(text, sizeof text, "%.*f", std::clamp(digits - before, 0, 9), x);
   return text;
+}
+
+std::string version_text() {
+  const int gpus = count_devices(DeviceType::cuda);
+  const dnnl_version_t* onednn = dnnl_version();
+  return format("vitrine {}\ncommit {}\nCUDA: {}\nemulated CUDA: {}\noneDNN {}.{}.{}, the only matrix library\n",
+                VITRINE_VERSION, VITRINE_COMMIT,
+                find_backend(DeviceType::cuda) ? format("yes, {} devices", gpus) : std::string("no, CPU-only build"),
+                count_devices(DeviceType::emulated) > 0 ? "yes" : "no", onednn->major, onednn->minor, onednn->patch);
 }
 
 }  // namespace vitrine::apps

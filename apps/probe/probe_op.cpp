@@ -5,6 +5,7 @@
 
 #include "apps/cli.h"
 #include "core/autograd.h"
+#include "tests/support/evaluate.h"
 #include "tests/support/op_spec.h"
 
 namespace vitrine::apps {
@@ -15,15 +16,6 @@ using testing::OpSpec;
 using testing::Outputs;
 
 constexpr const char* kCotangent = "cotangent.";
-
-/// sum_i <c_i, y_i> as one node whose vjp hands each output its cotangent, so that one backward pass sees them all. Its
-/// value is not used and not computed.
-struct CotangentProduct {
-  static constexpr const char* name = "cotangent_product";
-  Gradients cotangents;
-  Tensor forward(Saver&, std::span<const Tensor> outputs) const { return zeros({}, {Dtype::f64, outputs[0].device()}); }
-  Gradients vjp(const Saved&, const Tensor&) const { return cotangents; }
-};
 
 bool contains(const std::vector<std::string>& list, const std::string& name) {
   return std::find(list.begin(), list.end(), name) != list.end();
@@ -84,19 +76,13 @@ Gradients gather_cotangents(const OpProbe& probe, const data::Safetensors& in, c
     check<IoError>(at < valid.size(), "{}: '{}' belongs to no output of {}; did you mean {}?", probe.file, key,
                    probe.name, nearest(key, valid));
     const Tensor& y = outputs[at];
-    check<IoError>(y.defined() && is_floating(y.dtype()), "{}: '{}': the output {} takes no cotangent", probe.file, key, y);
+    check<IoError>(y.defined() && is_floating(y.dtype()), "{}: '{}': the output {} takes no cotangent", probe.file, key,
+                   y);
     check<IoError>(c.shape() == y.shape() && c.dtype() == y.dtype(), "{}: '{}' is {}, but the output is {}", probe.file,
                    key, c, y);
     cotangents[at] = c.to(y.device());
   }
   return cotangents;
-}
-
-std::vector<std::string> result_names(const OpSpec& spec, size_t count) {
-  std::vector<std::string> names = spec.results.empty() ? std::vector<std::string>{"out"} : spec.results;
-  check(names.size() >= count, "probe: {} returned {} tensors, but its spec names {}", spec.name, count, names.size());
-  names.resize(count);
-  return names;
 }
 
 }  // namespace
@@ -108,11 +94,8 @@ data::Safetensors probe_op(const OpProbe& probe, const data::Safetensors& in) {
   Inputs inputs = gather_inputs(spec, probe, in, device);
   const bool backward = std::any_of(in.tensors.begin(), in.tensors.end(),
                                     [](const auto& pair) { return pair.first.starts_with(kCotangent); });
-  const auto takes_gradient = [&](size_t i) {
-    return inputs[i].defined() && is_floating(inputs[i].dtype()) && !contains(spec.constants, spec.arguments[i]);
-  };
   for (size_t i = 0; i < inputs.size(); ++i)
-    if (backward && takes_gradient(i)) inputs[i] = inputs[i].detach().set_requires_grad();
+    if (backward && testing::takes_gradient(spec, inputs, i)) inputs[i] = inputs[i].detach().set_requires_grad();
 
   Outputs outputs;
   try {
@@ -124,17 +107,18 @@ data::Safetensors probe_op(const OpProbe& probe, const data::Safetensors& in) {
   } catch (const ValueError& e) {
     throw UsageError(format("probe: {}", e.what()));
   }
-  const std::vector<std::string> names = result_names(spec, outputs.size());
+  std::vector<std::string> names;
+  for (size_t i = 0; i < outputs.size(); ++i) names.push_back(testing::result_name(spec, i, outputs.size()));
   data::Safetensors out;
   for (size_t i = 0; i < outputs.size(); ++i)
     if (outputs[i].defined()) out.tensors.emplace_back(names[i], outputs[i].detach().to(Device::cpu()));
   if (!backward) return out;
 
   const Gradients cotangents = gather_cotangents(probe, in, names, outputs);
-  const Tensor product = apply(CotangentProduct{cotangents}, std::span<const Tensor>(outputs));
-  if (product.requires_grad()) product.backward();
+  const Tensor root = testing::contract(outputs, cotangents);
+  if (root.defined()) root.backward();
   for (size_t i = 0; i < inputs.size(); ++i) {
-    if (!takes_gradient(i)) continue;
+    if (!testing::takes_gradient(spec, inputs, i)) continue;
     const Tensor grad = inputs[i].grad();
     out.tensors.emplace_back("grad." + spec.arguments[i],
                              (grad.defined() ? grad : zeros_like(inputs[i])).to(Device::cpu()));

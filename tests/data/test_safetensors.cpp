@@ -114,6 +114,16 @@ TEST_CASE("safetensors: the bytes are those of the format", "[data]") {
   CHECK(read_bytes(folder.file("ours")) == bytes);
 }
 
+TEST_CASE("safetensors: the data starts at a multiple of 8 whatever the header's length", "[data]") {
+  const Folder folder;
+  for (size_t n = 1; n <= 8; ++n) {
+    write_safetensors(folder.file("a"), {.tensors = {{std::string(n, 'x'), ones({1})}}, .metadata = {}});
+    const std::string bytes = read_bytes(folder.file("a"));
+    CHECK(bytes[0] % 8 == 0);
+    CHECK(bytes.size() == 8 + size_t(bytes[0]) + 4);
+  }
+}
+
 TEST_CASE("safetensors: any strides are written in row-major order", "[data]") {
   const Folder folder;
   const Tensor x = from_vector({1, 2, 3, 4, 5, 6}, {2, 3});
