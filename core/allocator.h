@@ -14,6 +14,7 @@ struct MemoryStats {
   int64_t peak_bytes = 0;          ///< largest live_bytes since reset_peak()
   int64_t largest_block = 0;       ///< largest single request since reset_peak()
   int64_t allocations = 0;         ///< requests since the start
+  int64_t requested_bytes = 0;     ///< bytes of all requests since the start
   int64_t system_allocations = 0;  ///< requests that had to ask the operating system or the driver
   int64_t cached_bytes = 0;        ///< free, kept for reuse
 };

@@ -29,9 +29,8 @@ const T& require(const T* found, const char* name) {
 
 std::string to_string(const AttributeValue& value) {
   return std::visit(
-      [](const auto& v) -> std::string {
-        if constexpr (
-            requires { v.push_back(v[0]); } && !requires { v.c_str(); }) {
+      []<class V>(const V& v) -> std::string {
+        if constexpr (std::is_same_v<V, std::vector<int64_t>> || std::is_same_v<V, std::vector<double>>) {
           return join(v);
         } else {
           return to_string(v);
