@@ -16,13 +16,14 @@ std::vector<std::string> flags_of(const CLI::App& app) {
 }
 
 /// What CLI11 calls extra arguments: unknown flags, with the nearest ones.
-[[noreturn]] void reject_extras(const std::string& program, const CLI::App& app) {
+[[noreturn]] void reject_extras(const CLI::App& app) {
+  const std::string command = app.get_name();
   const std::string word = app.remaining().empty() ? "" : app.remaining().front();
   const std::string flag = word.substr(0, word.find('='));
   if (!word.empty() && word[0] == '-')
-    throw UsageError(format("{}: unknown flag {}; did you mean {}? See {} --help", program, flag,
-                            nearest(flag, flags_of(app)), program));
-  throw UsageError(format("{}: unexpected argument '{}'; see {} --help", program, word, program));
+    throw UsageError(format("{}: unknown flag {}; did you mean {}? See vitrine {} --help", command, flag,
+                            nearest(flag, flags_of(app)), command));
+  throw UsageError(format("{}: unexpected argument '{}'; see vitrine {} --help", command, word, command));
 }
 
 int run(int argc, char** argv) {
@@ -32,40 +33,37 @@ int run(int argc, char** argv) {
   std::vector<std::pair<CLI::App*, std::function<int()>>> actions;
   for (const Command& command : commands()) {
     CLI::App* sub = app.add_subcommand(command.name, command.description);
-    sub->allow_extras();  // reported below, with the nearest flag
+    sub->allow_extras();  // rejected below, with the nearest flag
     actions.emplace_back(sub, command.setup(*sub));
     names.push_back(command.name);
   }
   std::string known;
   for (const std::string& n : names) known += (known.empty() ? "" : ", ") + n;
-  if (argc < 2) throw UsageError(format("vitrine: which command? {}; see vitrine --help", known));
+  if (argc < 2) throw UsageError(format("which command? {}; see vitrine --help", known));
   const std::string first = argv[1];
   if (first[0] != '-' && std::find(names.begin(), names.end(), first) == names.end())
-    throw UsageError(
-        format("vitrine: unknown command '{}'; did you mean {}? See vitrine --help", first, nearest(first, names)));
+    throw UsageError(format("unknown command '{}'; did you mean {}? See vitrine --help", first, nearest(first, names)));
   try {
     app.parse(argc, argv);
   } catch (const CLI::CallForHelp&) {
     for (const auto& [sub, action] : actions)
-      if (sub->parsed()) return std::cout << sub->help("vitrine " + sub->get_name()), kDone;
+      if (sub->parsed()) return std::cout << sub->help("vitrine"), kDone;
     return std::cout << app.help(), kDone;
   } catch (const CLI::CallForVersion&) {
     return std::cout << version_text(), kDone;
-  } catch (const CLI::ExtrasError&) {
-    reject_extras("vitrine", app);
   } catch (const CLI::ParseError& e) {
-    std::string program = "vitrine";
+    std::string command;
     for (const auto& [sub, action] : actions)
-      if (sub->parsed()) program += " " + sub->get_name();
-    throw UsageError(format("{}: {}; see {} --help", program, e.what(), program));
+      if (sub->parsed()) command = sub->get_name();
+    if (command.empty()) throw UsageError(format("{}; see vitrine --help", e.what()));
+    throw UsageError(format("{}: {}; see vitrine {} --help", command, e.what(), command));
   }
   for (const auto& [sub, action] : actions) {
     if (!sub->parsed()) continue;
-    const std::string program = "vitrine " + sub->get_name();
-    if (!sub->remaining().empty()) reject_extras(program, *sub);
+    if (!sub->remaining().empty()) reject_extras(*sub);
     return action();
   }
-  throw UsageError(format("vitrine: which command? {}; see vitrine --help", known));
+  throw UsageError(format("which command? {}; see vitrine --help", known));
 }
 
 int report(const std::string& message, Exit status) {

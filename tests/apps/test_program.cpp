@@ -77,3 +77,14 @@ TEST_CASE("program: gradcheck reports every differentiable sample", "[apps]") {
     CHECK(row["tolerance"].get<double>() <= 1e-5);
   }
 }
+
+TEST_CASE("program: gradcheck ends with status 1 when a gradient is wrong", "[apps]") {
+  setenv("VITRINE_MUTATE_VJP", "softmax:0:3", 1);
+  const Finished run = run_program({"gradcheck", "softmax", "--device", "cpu", "--json"});
+  unsetenv("VITRINE_MUTATE_VJP");
+  CHECK(run.status == 1);
+  CHECK_THAT(run.err, Contains("samples failed"));
+  int failed = 0;
+  for (const auto& row : run.json()) failed += row["passed"] == false;
+  CHECK(failed > 0);
+}
