@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <bit>
 #include <cmath>
+#include <cstdio>
 #include <cstdlib>
 #include <unordered_map>
 
@@ -173,6 +174,12 @@ VjpMutation::VjpMutation(std::string node, int input, double factor) {
   mutation() = {.node = std::move(node), .input = input, .factor = factor};
 }
 VjpMutation::~VjpMutation() { mutation() = mutation_from_environment(); }
+
+std::string digits(double x) {
+  char text[32];
+  std::snprintf(text, sizeof text, "%.12g", x);
+  return text;
+}
 
 std::string index_text(const Shape& shape, int64_t i) {
   Shape index = shape;

@@ -61,6 +61,8 @@ std::string compare_bits(const Tensor& expected, const Tensor& got);
 /// The index of an element that still holds the filling of set_memory_checks (all bits one); empty if there is none or
 /// the dtype has no NaN.
 std::string unwritten(const Tensor& x);
+/// `x` with 12 digits: enough to see what a test compares.
+std::string digits(double x);
 /// The multi-index of the i-th element in row-major order, "[1, 0, 3]".
 std::string index_text(const Shape& shape, int64_t i);
 
