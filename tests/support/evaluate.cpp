@@ -42,8 +42,14 @@ struct Contract {
   Gradients vjp(const Saved&, const Tensor&) const { return cotangents; }
 };
 
-Tensor wrong(const Tensor& gradient, double factor) {
-  if (!gradient.defined()) return gradient;
+/// `gradient` times factor; where it is zero (or undefined, which means zero), the factor itself.
+Tensor wrong(const Edge& edge, const Tensor& gradient, double factor) {
+  if (!gradient.defined()) {
+    if (!edge.wanted()) return gradient;
+    if (edge.leaf.defined()) return full(edge.leaf.shape(), factor, edge.leaf.options());
+    const OutputInfo& info = edge.node->outputs[edge.index];
+    return full(info.shape, factor, info.options);
+  }
   std::vector<double> values = gradient.to_vector();
   const bool zero = std::all_of(values.begin(), values.end(), [](double v) { return v == 0; });
   for (double& v : values) v = zero ? factor : v * factor;
@@ -61,7 +67,7 @@ struct WrongNode final : Node {
   Gradients vjp(std::span<const Tensor> douts) const override {
     Gradients g = original->vjp(douts);
     for (int i = 0; i < int(g.size()); ++i)
-      if (mutation().input < 0 || mutation().input == i) g[i] = wrong(g[i], mutation().factor);
+      if (mutation().input < 0 || mutation().input == i) g[i] = wrong(edges[i], g[i], mutation().factor);
     return g;
   }
   std::shared_ptr<Node> original;
