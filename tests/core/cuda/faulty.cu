@@ -145,7 +145,7 @@ __global__ void uninitialised_shared(uint32_t* out) {
   tile[t] = 1;
   if (kFixed && t == 0) tile[kThreads] = 1;
   __syncthreads();
-  out[t] = tile[t] + tile[t + 1] == 2;
+  out[t] = tile[t] + tile[t + 1] >= 1;
 }
 
 template <bool kFixed>
