@@ -35,7 +35,8 @@ struct bf16 {
   VITRINE_HD operator float() const { return bits::to_float(uint32_t(bits) << 16); }
 };
 
-/// IEEE binary16 storage. Rounds to nearest even, overflows to infinity, keeps subnormals and NaN. Arithmetic happens in float.
+/// IEEE binary16 storage. Rounds to nearest even, overflows to infinity, keeps subnormals and NaN. Arithmetic happens
+/// in float.
 struct f16 {
   uint16_t bits;
   f16() = default;

@@ -1,0 +1,173 @@
+#pragma once
+#include <bit>
+#include <cmath>
+#include <cstdint>
+
+/// Elementary functions for the CPU's row kernels. The float forms are branch-free polynomials, so a plain loop that
+/// calls them is vectorized by g++ -O3 without unsafe flags. Their error is at most 2 ulp for every float: subnormals
+/// are kept, infinities and overflow are exact, NaN gives NaN (tests/core/test_vector_math.cpp tries all 2^32). They
+/// need a hardware fma to be fast. The double forms are the C library's, for gradient checks. Coefficients are minimax
+/// fits (Remez exchange in 160-bit arithmetic, relative error, rounded to float).
+namespace vitrine::vm {
+
+namespace detail {
+
+inline float of_bits(uint32_t u) { return std::bit_cast<float>(u); }
+inline uint32_t to_bits(float x) { return std::bit_cast<uint32_t>(x); }
+
+/// |x|, and `magnitude` with the sign of x. Written on the bits: a negated comparison would lose the sign of zero.
+inline float magnitude(float x) { return of_bits(to_bits(x) & 0x7FFFFFFFu); }
+inline float with_sign(float magnitude, float x) { return of_bits(to_bits(magnitude) | (to_bits(x) & 0x80000000u)); }
+
+/// condition ? yes : no, as a mask: a branch would let the compiler move one side's work under it, which then cannot be
+/// vectorized without masked instructions.
+inline float select(bool condition, float yes, float no) {
+  const uint32_t mask = 0u - uint32_t(condition);
+  return of_bits((to_bits(yes) & mask) | (to_bits(no) & ~mask));
+}
+
+/// Adding 1.5 * 2^23 rounds a float below 2^22 to the nearest integer and leaves that integer in the low bits.
+constexpr float kRound = 0x1.8p23f;
+constexpr uint32_t kRoundBits = 0x4B400000u;
+
+/// 2^n for -126 <= n <= 127.
+inline float power_of_two(int32_t n) { return of_bits(uint32_t(n + 127) << 23); }
+
+/// e^r for |r| <= 0.35 (half of ln 2).
+inline float exp_reduced(float r) {
+  float q = 0x1.6a4f54p-10f;
+  q = std::fma(q, r, 0x1.1238acp-7f);
+  q = std::fma(q, r, 0x1.5558aap-5f);
+  q = std::fma(q, r, 0x1.555494p-3f);
+  q = std::fma(q, r, 0x1.fffffcp-2f);
+  return std::fma(q, r * r, r) + 1.0f;
+}
+
+/// x = n ln 2 + r with |r| <= ln 2 / 2, for |x| < 2^20; ln 2 is subtracted in two parts so that r keeps its low bits.
+struct Reduced {
+  float r;
+  int32_t n;
+};
+inline Reduced reduce_by_ln2(float x) {
+  const float rounded = std::fma(x, 0x1.715476p0f, kRound), n = rounded - kRound;
+  float r = std::fma(n, -0x1.62e4p-1f, x);
+  r = std::fma(n, -0x1.7f7d1cp-20f, r);
+  return {r, int32_t(to_bits(rounded) - kRoundBits)};
+}
+
+}  // namespace detail
+
+/// e^x.
+inline float exp(float x) {
+  x = x > 89.0f ? 89.0f : x;      // e^89 overflows
+  x = x < -104.0f ? -104.0f : x;  // e^-104 is less than half of the smallest float
+  const auto [r, n] = detail::reduce_by_ln2(x);
+  // Two factors, because 2^n alone leaves the normal range; only the last product can round.
+  const int32_t half = n >> 1;
+  return detail::exp_reduced(r) * detail::power_of_two(half) * detail::power_of_two(n - half);
+}
+
+/// e^x for x <= 88, where results below e^-87 become 0: softmax weights, e^(score - maximum). NaN gives NaN.
+inline float exp_weight(float x) {
+  const float clamped = x < -87.0f ? -87.0f : x;
+  const auto [r, n] = detail::reduce_by_ln2(clamped);
+  const float y = detail::exp_reduced(r) * detail::power_of_two(n);
+  return detail::select(x < -87.0f, 0.0f, y);
+}
+
+/// ln x; -inf at 0, NaN below 0.
+inline float log(float x) {
+  const bool subnormal = x < 0x1p-126f;
+  const float scaled = x * detail::select(subnormal, 0x1p23f, 1.0f);
+  // scaled = m 2^e with m in [2/3, 4/3).
+  const uint32_t bits = detail::to_bits(scaled), exponent = (bits - 0x3F2AAAABu) & 0xFF800000u;
+  const float e = std::fma(float(int32_t(exponent)), 0x1p-23f, detail::select(subnormal, -23.0f, 0.0f));
+  const float f = detail::of_bits(bits - exponent) - 1.0f;
+  float p = -0x1.0758f4p-3f;
+  p = std::fma(p, f, 0x1.1d4638p-3f);
+  p = std::fma(p, f, -0x1.f36494p-4f);
+  p = std::fma(p, f, 0x1.1f186p-3f);
+  p = std::fma(p, f, -0x1.559a98p-3f);
+  p = std::fma(p, f, 0x1.99cb94p-3f);
+  p = std::fma(p, f, -0x1.ffff04p-3f);
+  p = std::fma(p, f, 0x1.555512p-2f);
+  p = std::fma(p, f, -0.5f);
+  const float y = std::fma(e, 0x1.62e43p-1f, std::fma(p, f * f, f));
+  const float limit = detail::select(x < 0.0f, NAN, detail::select(x == 0.0f, -INFINITY, x));
+  return detail::select((x > 0.0f) & (x < INFINITY), y, limit);
+}
+
+/// ln(1 + x), accurate near 0; -inf at -1, NaN below.
+inline float log1p(float x) {
+  const float u = 1.0f + x, lost = x - (u - 1.0f);  // 1 + x = u + lost
+  const float y = log(u) + lost / u;
+  return detail::select(detail::magnitude(x) < 0x1p-25f, x, detail::select((u > 0.0f) & (u < INFINITY), y, log(u)));
+}
+
+/// tanh x.
+inline float tanh(float x) {
+  const float a = detail::magnitude(x), s = a * a;
+  float p = -0x1.9460c0p-8f;
+  p = std::fma(p, s, 0x1.5812ap-6f);
+  p = std::fma(p, s, -0x1.b905c4p-5f);
+  p = std::fma(p, s, 0x1.110c5ep-3f);
+  p = std::fma(p, s, -0x1.555548p-2f);
+  const float small = std::fma(p * s, a, a);
+  const float e = exp_weight(-2.0f * a), large = 1.0f - 2.0f * e / (1.0f + e);
+  return detail::with_sign(detail::select(a < 0.55f, small, large), x);
+}
+
+/// 1 / (1 + e^-x).
+inline float sigmoid(float x) {
+  const float e = exp(-detail::magnitude(x));
+  const float numerator = detail::select(x < 0.0f, e, 1.0f);
+  // 1 + e = u + lost. The rounding of u alone would cost an ulp, so one Newton step follows the quotient.
+  const float u = 1.0f + e, lost = e - (u - 1.0f), inverse = 1.0f / u, y = numerator * inverse;
+  const float remainder = std::fma(-y, lost, std::fma(-y, u, numerator));
+  return std::fma(remainder, inverse, y);
+}
+
+/// erf x = 2 / sqrt(pi) * integral of e^(-t^2) over [0, x]. Below 0.93 an odd polynomial, above it 1 - 2^-q(|x|), where
+/// the polynomial q fits -log2(1 - erf).
+inline float erf(float x) {
+  const float a = detail::magnitude(x), s = a * a;
+  float p = -0x1.386e12p-11f;
+  p = std::fma(p, s, 0x1.46d86cp-8f);
+  p = std::fma(p, s, -0x1.b67bcep-6f);
+  p = std::fma(p, s, 0x1.ce1984p-4f);
+  p = std::fma(p, s, -0x1.8126e2p-2f);
+  p = std::fma(p, s, 0x1.06eba6p-3f);
+  const float small = std::fma(p, a, a);
+
+  const float t = a > 3.93f ? 3.93f : a;  // 1 - erf(3.93) is below half an ulp
+  float q = -0x1.286630p-12f;
+  q = std::fma(q, t, 0x1.1fba46p-8f);
+  q = std::fma(q, t, -0x1.06b052p-5f);
+  q = std::fma(q, t, 0x1.331474p-3f);
+  q = std::fma(q, t, 0x1.d6a93ap-1f);
+  q = std::fma(q, t, 0x1.a07bfep0f);
+  q = std::fma(q, t, 0x1.2805f8p-12f);
+  const float rounded = detail::kRound - q, f = (detail::kRound - rounded) - q;
+  // 2^f, |f| <= 1/2, to 1e-7: enough, since 1 - erf is at most 0.19 here.
+  float w = 0x1.5bc1eep-10f;
+  w = std::fma(w, f, 0x1.3cea34p-7f);
+  w = std::fma(w, f, 0x1.c6b73cp-5f);
+  w = std::fma(w, f, 0x1.ebf9bcp-3f);
+  w = std::fma(w, f, 0x1.62e42ap-1f);
+  w = std::fma(w, f, 1.0f);
+  const float tail = w * detail::power_of_two(int32_t(detail::to_bits(rounded) - detail::kRoundBits));
+  return detail::with_sign(detail::select(a < 0.93f, small, 1.0f - tail), x);
+}
+
+inline double exp(double x) { return std::exp(x); }
+inline double exp_weight(double x) { return std::exp(x); }
+inline double log(double x) { return std::log(x); }
+inline double log1p(double x) { return std::log1p(x); }
+inline double tanh(double x) { return std::tanh(x); }
+inline double erf(double x) { return std::erf(x); }
+inline double sigmoid(double x) {
+  const double e = std::exp(-std::fabs(x)), y = 1.0 / (1.0 + e);
+  return x < 0.0 ? e * y : y;
+}
+
+}  // namespace vitrine::vm
