@@ -145,7 +145,7 @@ __global__ void uninitialised_shared(uint32_t* out) {
   tile[t] = 1;
   if (kFixed && t == 0) tile[kThreads] = 1;
   __syncthreads();
-  out[t] = tile[t] + tile[t + 1] == 2;
+  out[t] = tile[t] + tile[t + 1] >= 1;
 }
 
 template <bool kFixed>
@@ -269,9 +269,32 @@ __global__ void shared_byte(uint32_t* out, unsigned char* bytes) {
   out[t] = 1;
 }
 
-// Many threads read a value, and the one that runs last of them (the last to meet the others goes on first) replaces it. It
-// is ordered after its own read, not after the other reads.
-// others'.
+// The wait is for a thread's own copies; the others' need a barrier behind their waits.
+template <bool kFixed>
+__global__ void no_barrier_after_async_wait(uint32_t* out, const float* in) {
+  VITRINE_SHARED_ALIGNED(16, float, tile, [4 * 32]);
+  const int t = int(threadIdx.x), from = (t + 1) % 32;
+  cuda::cp_async16(&tile[4 * t], in + 4 * t);
+  cuda::cp_async_commit();
+  __syncthreads();
+  cuda::cp_async_wait<0>();
+  if (kFixed) __syncthreads();
+  out[t] = tile[4 * from] == float(4 * from);
+}
+
+// Bytes of a word that another thread wrote as a whole.
+template <bool kFixed>
+__global__ void bytes_of_a_word(uint32_t* out) {
+  VITRINE_SHARED(uint32_t, words, [kThreads]);
+  const int t = int(threadIdx.x);
+  words[t] = 0x01010101;
+  if (kFixed) __syncthreads();
+  const unsigned char* const bytes = reinterpret_cast<const unsigned char*>(words);
+  out[t] = t ? bytes[4 * (t - 1) + 2] : 1;
+}
+
+// Many threads read a value, and the one that runs last of them (the last to meet the others goes on first) replaces
+// it. It is ordered after its own read, not after the other reads. others'.
 template <bool kFixed>
 __global__ void overwrite_after_reads_of_warp(uint32_t* out) {
   VITRINE_SHARED(int, value);
@@ -503,12 +526,15 @@ const AddRunner add_runners[] = {
     SIMPLE(barrier_against_syncwarp, 64),
     SIMPLE(broken_chain_of_syncwarps, 32),
     SIMPLE(unsynchronised_bf16, kThreads),
+    SIMPLE(bytes_of_a_word, kThreads),
     SIMPLE(overwrite_after_reads_of_warp, 32),
     SIMPLE(overwrite_after_reads_of_block, kThreads),
     SIMPLE(ldmatrix_without_syncwarp, 32),
     SIMPLE(misaligned_ldmatrix, 32),
 #undef SIMPLE
     {"faulty/overwrite_after_reads_of_blocks", cuda::kKernelDevice, reads_of_blocks},
+    {"faulty/no_barrier_after_async_wait", cuda::kKernelDevice,
+     with_floats<no_barrier_after_async_wait<false>, no_barrier_after_async_wait<true>, 32>},
     {"faulty/shared_byte", cuda::kKernelDevice, one_byte},
     {"faulty/read_among_atomics", cuda::kKernelDevice, among_atomics},
     {"faulty/load4_past_end", cuda::kKernelDevice, with_floats<load4_past_end<false>, load4_past_end<true>, 1>},

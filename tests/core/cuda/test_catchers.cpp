@@ -57,6 +57,8 @@ const Mistake kMistakes[] = {
     {"overwrite_after_reads_of_warp", kWrong, kWrong, "and others"},
     {"overwrite_after_reads_of_block", kWrong, kWrong, "and others"},
     {"overwrite_after_reads_of_blocks", kUnseen, kUnseen, "of another block"},
+    {"bytes_of_a_word", kWrong, kWrong, "race: read of 1 bytes"},
+    {"no_barrier_after_async_wait", kWrong, kWrong, "race: "},
     {"shared_byte", kUnseen, kUnseen, "race: write of 1 bytes"},
     {"read_among_atomics", kUnseen, kUnseen, "not ordered after the atomic write"},
     {"load4_past_end", kUnseen, kDies, "offset 1024 of a device block of 1024 bytes"},

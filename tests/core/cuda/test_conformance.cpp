@@ -240,7 +240,7 @@ TEST_CASE("block_reduce and warp_reduce give every thread the result", "[unit]")
       }
       for (int t = 0; t < threads; ++t) {
         const uint32_t* const mine = &out[size_t(3 * (block * threads + t))];
-        wrong += mine[0] != uint32_t(sum) || mine[1] != uint32_t(largest) || mine[2] != uint32_t(least + sum);
+        wrong += mine[0] != uint32_t(sum) || mine[1] != uint32_t(largest) || mine[2] != uint32_t(least + sum + threads);
       }
     }
     CAPTURE(s);
