@@ -27,7 +27,10 @@ void library(const Tensor& a, const Tensor& b, const Tensor& bias, Tensor& y) {
   onednn::gemm(describe(a, b, bias, y), a.raw_data(), b.raw_data(), data_or_null(bias), y.raw_mutable_data());
 }
 void plain(const Tensor& a, const Tensor& b, const Tensor& bias, Tensor& y) {
-  blocked::gemm(describe(a, b, bias, y), a.raw_data(), b.raw_data(), data_or_null(bias), y.raw_mutable_data());
+  dispatch_floating(y.dtype(), [&]<class T>() {
+    blocked_gemm(describe(a, b, bias, y), a.data<T>(), b.data<T>(), bias.defined() ? bias.data<T>() : nullptr,
+                 y.mutable_data<T>());
+  });
 }
 const Bind bind_library(product_library, DeviceType::cpu, library);
 const Bind bind_library_emulated(product_library, DeviceType::emulated, library);  // host memory too

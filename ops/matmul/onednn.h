@@ -35,12 +35,13 @@ void gemm(const GemmDesc& desc, const void* a, const void* b, const void* bias, 
           const PackedB* packed = nullptr);
 
 /// How a product runs. Operands whose strides would push oneDNN to slow code pass through dense copies: strides it has
-/// no kernel for, and bf16 views that miss its blocked kernels. bf16 without native instructions is widened to f32,
-/// which is faster than oneDNN's emulation. bench_onednn shows the times.
+/// no kernel for, and bf16 views that miss its blocked kernels. Where bf16 arithmetic is slower than f32 (emulated, or
+/// Intel without AMX) factors are widened to f32. bench_onednn shows the times.
 struct Plan {
   std::string implementation;  ///< oneDNN's name, such as "brg:avx512_core"; "none" for an empty product
   bool copies_a = false, copies_b = false, copies_c = false, widens = false;
 };
+/// The plan for a description, which must be valid.
 Plan plan(const GemmDesc& desc);
 
 /// plan(desc).implementation.

@@ -1,3 +1,5 @@
+#include <set>
+
 #include "tests/apps/run_program.h"
 #include "tests/support/catch.h"
 

@@ -1,5 +1,4 @@
 #include "core/allocator.h"
-
 #include "core/autograd.h"
 #include "core/tensor.h"
 #include "core/trace.h"

@@ -1,8 +1,7 @@
-#include "core/autograd.h"
-
 #include <chrono>
 
 #include "core/allocator.h"
+#include "core/autograd.h"
 #include "core/checkpoint.h"
 #include "core/graph_export.h"
 #include "core/random.h"
@@ -60,6 +59,13 @@ struct Total {
   Gradients vjp(const Saved&, const Tensor& dy) const { return {dy, dy, dy}; }
 };
 Tensor total(std::vector<Tensor> inputs) { return apply(Total{}, std::span<const Tensor>(inputs)); }
+
+/// A vjp that returns one dim too many.
+struct Wrong {
+  static constexpr const char* name = "wrong";
+  Tensor forward(Saver&, const Tensor& x) const { return x.clone(); }
+  Gradients vjp(const Saved&, const Tensor& dy) const { return {dy.unsqueeze(0)}; }
+};
 
 Tensor leaf(std::vector<double> values) {
   const auto n = int64_t(values.size());
@@ -124,7 +130,9 @@ TEST_CASE("a second backward needs retain_graph", "[unit]") {
   y.backward({.retain_graph = true});
   y.backward();
   CHECK(x.grad().item() == 12);
-  CHECK_THROWS_WITH(y.backward(), "square_for_test: its saved tensors were dropped by an earlier backward; pass retain_graph = true to that one");
+  CHECK_THROWS_WITH(
+      y.backward(),
+      "square_for_test: its saved tensors were dropped by an earlier backward; pass retain_graph = true to that one");
 }
 
 TEST_CASE("a failed backward leaves nothing behind", "[unit]") {
@@ -148,8 +156,9 @@ TEST_CASE("saved tensors notice writes", "[unit]") {
     const NoGrad no_grad;
     x.fill_(5);
   }
-  CHECK_THROWS_WITH(y.backward({.gradient = vector({1, 1})}),
-                    "square_for_test: saved tensor [2] f64 cpu was changed in place by fill_: version 2, saved at version 1");
+  CHECK_THROWS_WITH(
+      y.backward({.gradient = vector({1, 1})}),
+      "square_for_test: saved tensor [2] f64 cpu was changed in place by fill_: version 2, saved at version 1");
 }
 
 TEST_CASE("recording is off where it should be", "[unit]") {
@@ -177,7 +186,8 @@ TEST_CASE("anomaly mode names the first op that makes a NaN", "[unit]") {
   Tensor x = leaf({1e200, 1});
   CHECK_THROWS_WITH(square(x), "blocks.3.attn: square_for_test: forward produced inf in [2] f64 cpu");
   Tensor y = leaf({1e150, 1});
-  CHECK_THROWS_WITH(square(y).backward({.gradient = vector({1e200, 1})}), Contains("square_for_test: backward produced inf"));
+  CHECK_THROWS_WITH(square(y).backward({.gradient = vector({1e200, 1})}),
+                    Contains("square_for_test: backward produced inf"));
 }
 
 TEST_CASE("a long chain is built, run backward and freed without recursion", "[unit]") {
@@ -187,7 +197,8 @@ TEST_CASE("a long chain is built, run backward and freed without recursion", "[u
   y.backward();
   CHECK(x.grad().item() == 1);
   Tensor kept = square(x);
-  for (int i = 0; i < 100000; ++i) kept = square(kept);  // saves each input: no chain of owners through saved tensors either
+  for (int i = 0; i < 100000; ++i)
+    kept = square(kept);  // saves each input: no chain of owners through saved tensors either
   kept = Tensor();
 }
 
@@ -199,19 +210,17 @@ TEST_CASE("a graph is freed with its last output", "[unit]") {
 }
 
 TEST_CASE("a vjp with the wrong shape is caught", "[unit]") {
-  struct Wrong {
-    static constexpr const char* name = "wrong";
-    Tensor forward(Saver&, const Tensor& x) const { return x.clone(); }
-    Gradients vjp(const Saved&, const Tensor& dy) const { return {dy.unsqueeze(0)}; }
-  };
   Tensor x = leaf({1});
-  CHECK_THROWS_WITH(apply(Wrong{}, x).backward(), "wrong: gradient [1, 1] f64 cpu of input 0 is [1, 1] f64 cpu, the input is [1] f64 cpu");
+  CHECK_THROWS_WITH(apply(Wrong{}, x).backward(),
+                    "wrong: gradient [1, 1] f64 cpu of input 0 is [1, 1] f64 cpu, the input is [1] f64 cpu");
 }
 
 TEST_CASE("checkpoint recomputes with the same random numbers and keeps less", "[unit]") {
   Generator rng{5, 0};
   Tensor x = leaf({1, 2, 3}), w = leaf({1, 1, 1});
-  const auto noisy = [&](std::span<const Tensor> in) { return total({square(in[0]), random_normal({3}, rng, 0, 1, in[0].options()), square(w)}); };
+  const auto noisy = [&](std::span<const Tensor> in) {
+    return total({square(in[0]), random_normal({3}, rng, 0, 1, in[0].options()), square(w)});
+  };
   const Tensor plain = noisy(std::array{x});
   rng = {5, 0};
   const Tensor kept = checkpoint(noisy, std::array{x}, rng);
@@ -236,8 +245,9 @@ TEST_CASE("the tape exports to JSON and Graphviz, by module", "[unit]") {
   }
   y = ops::softmax(y, 0);
   const std::string json = tape_json(y), dot = tape_graphviz(y);
-  CHECK_THAT(json, Contains("\"op\": \"square_for_test\", \"module\": \"block\"") && Contains("\"attributes\": \"dim=0\"") &&
-                       Contains("\"inputs\": [{\"leaf\": \"[2] f64 cpu\"}]") && Contains("\"saved_bytes\": 16"));
+  CHECK_THAT(json, Contains("\"op\": \"square_for_test\", \"module\": \"block\"") &&
+                       Contains("\"attributes\": \"dim=0\"") && Contains("\"inputs\": [{\"leaf\": \"[2] f64 cpu\"}]") &&
+                       Contains("\"saved_bytes\": 16"));
   CHECK_THAT(dot, Contains("digraph tape") && Contains("label=\"block\"") && Contains(" -> n"));
 }
 
@@ -250,7 +260,8 @@ TEST_CASE("a recorder sees ops, kernels, modules and bytes; a watcher sees named
   }
   std::vector<std::string> seen;
   for (const auto& e : recorder.events())
-    if (e.kind != trace::Event::Kind::kernel) seen.push_back((e.kind == trace::Event::Kind::forward ? "f " : "b ") + e.name + " " + e.module_path);
+    if (e.kind != trace::Event::Kind::kernel)
+      seen.push_back((e.kind == trace::Event::Kind::forward ? "f " : "b ") + e.name + " " + e.module_path);
   CHECK(seen == std::vector<std::string>{"f softmax head", "b softmax head"});
   CHECK(recorder.events().front().kind == trace::Event::Kind::kernel);
 

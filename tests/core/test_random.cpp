@@ -1,7 +1,6 @@
-#include "core/random.h"
-
 #include <cmath>
 
+#include "core/random.h"
 #include "tests/support/catch.h"
 
 using namespace vitrine;

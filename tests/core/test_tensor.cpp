@@ -1,18 +1,20 @@
-#include "core/tensor.h"
-
 #include <cmath>
 #include <limits>
 
 #include "core/autograd.h"
 #include "core/backend.h"
+#include "core/kernels/kernels.h"
 #include "core/strided.h"
+#include "core/tensor.h"
 #include "tests/support/catch.h"
 
 using namespace vitrine;
 
 namespace {
 std::vector<double> count(int64_t n) { return arange(n, {.dtype = Dtype::f64}).to_vector(); }
-Tensor counted(const Shape& shape, TensorOptions options = {}) { return from_vector(count(shape.numel()), shape, options); }
+Tensor counted(const Shape& shape, TensorOptions options = {}) {
+  return from_vector(count(shape.numel()), shape, options);
+}
 }  // namespace
 
 TEST_CASE("a tensor is a handle: copies share, clones do not", "[unit]") {
@@ -67,7 +69,8 @@ TEST_CASE("view refuses where reshape copies", "[unit]") {
 TEST_CASE("reshape keeps row-major order for any strides", "[unit]") {
   const Tensor t = counted({4, 6, 5}).permute({1, 2, 0}).narrow(0, 1, 4);
   const std::vector<double> expected = t.contiguous().to_vector();
-  for (const Shape& shape : {Shape{80}, Shape{2, 2, 20}, Shape{4, 20}, Shape{20, 4}, Shape{2, 2, 5, 2, 2}, Shape{1, 4, 5, 1, 4}})
+  for (const Shape& shape :
+       {Shape{80}, Shape{2, 2, 20}, Shape{4, 20}, Shape{20, 4}, Shape{2, 2, 5, 2, 2}, Shape{1, 4, 5, 1, 4}})
     CHECK(t.reshape(shape).to_vector() == expected);
 }
 
@@ -153,7 +156,9 @@ TEST_CASE("sum_to reduces the dims that were broadcast", "[unit]") {
     for (size_t i = 0; i < values.size(); ++i) expected[size_t(where[i])] += values[i];
     CHECK(y.to_vector() == expected);
   };
-  for (const Shape& to : {Shape{}, Shape{4}, Shape{3, 1}, Shape{2, 1, 4}, Shape{2, 3, 1}, Shape{1, 3, 1}, Shape{2, 3, 4}}) check_sum(x, to);
+  for (const Shape& to :
+       {Shape{}, Shape{4}, Shape{3, 1}, Shape{2, 1, 4}, Shape{2, 3, 1}, Shape{1, 3, 1}, Shape{2, 3, 4}})
+    check_sum(x, to);
   check_sum(x.transpose(0, 2), {3, 1});
   const Tensor wide = counted({5, 1000}, {.dtype = Dtype::f64, .device = device});
   check_sum(wide, {1000});

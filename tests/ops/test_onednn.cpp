@@ -225,6 +225,24 @@ TEST_CASE("onednn: a repeated product allocates nothing", "[unit]") {
   }
 }
 
+TEST_CASE("onednn: the same bits for every number of threads", "[unit]") {
+  const int before = num_threads();
+  for (const GemmDesc& d : {matrices(197, 384, 1536), matrices(384, 384, 1576), matrices(4, 4, 20000)}) {
+    std::mt19937 random(5);
+    std::vector<float> a(size_t(d.m * d.k)), b(size_t(d.k * d.n)), one(size_t(d.m * d.n)), many = one;
+    for (auto* v : {&a, &b})
+      for (auto& x : *v) x = float(random()) * 0x1p-32f - 0.5f;
+    set_num_threads(1);
+    onednn::gemm(d, a.data(), b.data(), nullptr, one.data());
+    for (int threads : {2, 3, 8}) {
+      set_num_threads(threads);
+      onednn::gemm(d, a.data(), b.data(), nullptr, many.data());
+      CHECK(one == many);
+    }
+  }
+  set_num_threads(before);
+}
+
 TEST_CASE("onednn: the cache stays correct when it overflows", "[unit]") {
   for (int64_t n = 1; n <= 300; ++n) REQUIRE(is_exact(matrices(2, n, 3)));
   CHECK(is_exact(matrices(2, 1, 3)));

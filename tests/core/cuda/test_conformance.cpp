@@ -382,7 +382,7 @@ TEST_CASE("emulator: every order gives the same results", "[unit]") {
 
 TEST_CASE("conformance: the emulated device and a GPU agree bit for bit", "[cuda]") {
   if (!has_runner("present", DeviceType::cuda) || !run("present", DeviceType::cuda)[0]) {
-    WARN("skipped: no CUDA device");
+    WARN("SKIPPED: no cuda device");
     return;
   }
   for (const auto& [name, arguments] : all_runs()) {
