@@ -3,6 +3,7 @@
 #include "ops/matmul/onednn.h"
 
 namespace vitrine::apps {
+
 std::function<void()> bare_product(const std::string& op, const testing::Inputs& inputs) {
   const bool linear = op == "linear";
   if ((!linear && op != "matmul") || inputs.size() < 2 || !inputs[0].is_contiguous() || !inputs[1].is_contiguous())
