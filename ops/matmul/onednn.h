@@ -28,18 +28,17 @@ class PackedB {
 };
 
 /// Runs the product: f32 times f32 into f32, or bf16 times bf16 into f32 or bf16; bias f32 or bf16. A repeated
-/// description allocates no buffers. `packed`, if given, holds the same values as `b` and is used where its layout
-/// suits this description; `b` must be valid too. @throws ValueError for a description that breaks these
-/// rules or those of GemmDesc.
+/// description allocates no buffers, and the number of threads does not change the result. `packed`, if given, holds
+/// the same values as `b` and is used where its layout suits this description; `b` must be valid too. @throws
+/// ValueError for a description that breaks these rules or those of GemmDesc.
 void gemm(const GemmDesc& desc, const void* a, const void* b, const void* bias, void* c,
           const PackedB* packed = nullptr);
 
-/// How a product runs. Operands whose strides would push oneDNN to slow code pass through dense copies: strides it has
-/// no kernel for, and bf16 views that miss its blocked kernels. bf16 without native instructions is widened to f32,
-/// which is faster than oneDNN's emulation. bench_onednn shows the times.
+/// How a product runs. Only oneDNN's blocked kernels are used, in bf16 only where the processor multiplies bf16 faster
+/// than f32. bf16 views that would miss them pass through dense copies; all else runs on blocked_gemm.
 struct Plan {
-  std::string implementation;  ///< oneDNN's name, such as "brg:avx512_core"; "none" for an empty product
-  bool copies_a = false, copies_b = false, copies_c = false, widens = false;
+  std::string implementation;  ///< oneDNN's name, such as "brg:avx512_core"; "blocked"; "none" for an empty product
+  bool copies_a = false, copies_b = false, copies_c = false;
 };
 /// The plan for a description, which must be valid.
 Plan plan(const GemmDesc& desc);

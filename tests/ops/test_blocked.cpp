@@ -37,7 +37,7 @@ bool is_exact(const GemmDesc& d) {
                  double(b[size_t(d.batch_offset(d.b, g) + p * d.b.row + j * d.b.column)]);
         out = convert<C>(sum);
       }
-  blocked_gemm<T, C>(d, a.data(), b.data(), bias.data(), c.data());
+  blocked_gemm(d, a.data(), b.data(), bias.data(), c.data());
   for (size_t i = 0; i < c.size(); ++i)
     if (double(c[i]) != double(want[i])) return false;
   return true;
@@ -101,9 +101,9 @@ TEST_CASE("blocked product: the same bits for every number of threads", "[unit]"
     for (auto& x : *v) x = float(random()) * 0x1p-32f - 0.5f;
   const int before = num_threads();
   set_num_threads(1);
-  blocked_gemm<float, float>(d, a.data(), b.data(), nullptr, one.data());
+  blocked_gemm(d, a.data(), b.data(), a.data(), one.data());
   set_num_threads(3);
-  blocked_gemm<float, float>(d, a.data(), b.data(), nullptr, many.data());
+  blocked_gemm(d, a.data(), b.data(), a.data(), many.data());
   set_num_threads(before);
   CHECK(one == many);
 }

@@ -75,10 +75,11 @@ __global__ void reductions(uint32_t* out, int n) {
   const int t = int(threadIdx.x + blockDim.x * (threadIdx.y + blockDim.y * threadIdx.z));
   const int value = t * t % n - int(blockIdx.x);
   uint32_t* const mine = out + 3 * (size_t(blockIdx.x) * threads + size_t(t));
-  mine[0] = uint32_t(cuda::block_reduce<cuda::Sum>(value, 0));
+  const int sum = cuda::block_reduce<cuda::Sum>(value, 0);
+  const int again = cuda::block_reduce<cuda::Sum>(value + 1, 0);
+  mine[0] = uint32_t(sum);
   mine[1] = uint32_t(int(cuda::block_reduce<cuda::Max>(float(value), -INFINITY)));
-  mine[2] = uint32_t(int(cuda::block_reduce<cuda::Min>(double(value), double(INFINITY)))) +
-            uint32_t(cuda::block_reduce<cuda::Sum>(value, 0));
+  mine[2] = uint32_t(int(cuda::block_reduce<cuda::Min>(double(value), double(INFINITY))) + again);
 }
 
 __global__ void warp_reductions(uint32_t* out) {

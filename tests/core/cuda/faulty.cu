@@ -145,7 +145,7 @@ __global__ void uninitialised_shared(uint32_t* out) {
   tile[t] = 1;
   if (kFixed && t == 0) tile[kThreads] = 1;
   __syncthreads();
-  out[t] = tile[t] + tile[t + 1] == 2;
+  out[t] = tile[t] + tile[t + 1] >= 1;
 }
 
 template <bool kFixed>
@@ -267,6 +267,61 @@ __global__ void shared_byte(uint32_t* out, unsigned char* bytes) {
   const int t = int(threadIdx.x);
   bytes[kFixed ? t : t | 1] = 1;
   out[t] = 1;
+}
+
+// The wait is for a thread's own copies; the others' need a barrier behind their waits.
+template <bool kFixed>
+__global__ void no_barrier_after_async_wait(uint32_t* out, const float* in) {
+  VITRINE_SHARED_ALIGNED(16, float, tile, [4 * 32]);
+  const int t = int(threadIdx.x), from = (t + 1) % 32;
+  cuda::cp_async16(&tile[4 * t], in + 4 * t);
+  cuda::cp_async_commit();
+  __syncthreads();
+  cuda::cp_async_wait<0>();
+  if (kFixed) __syncthreads();
+  out[t] = tile[4 * from] == float(4 * from);
+}
+
+// Bytes of a word that another thread wrote as a whole.
+template <bool kFixed>
+__global__ void bytes_of_a_word(uint32_t* out) {
+  VITRINE_SHARED(uint32_t, words, [kThreads]);
+  const int t = int(threadIdx.x);
+  words[t] = 0x01010101;
+  if (kFixed) __syncthreads();
+  const unsigned char* const bytes = reinterpret_cast<const unsigned char*>(words);
+  out[t] = t ? bytes[4 * (t - 1) + 2] : 1;
+}
+
+// Many threads read a value, and the one that runs last of them (the last to meet the others goes on first) replaces
+// it. It is ordered after its own read, not after the other reads. others'.
+template <bool kFixed>
+__global__ void overwrite_after_reads_of_warp(uint32_t* out) {
+  VITRINE_SHARED(int, value);
+  const int t = int(threadIdx.x);
+  if (t == 0) value = 1;
+  __syncwarp();
+  out[t] = uint32_t(value);
+  if (kFixed) __syncwarp();
+  if (t == 30) value = 2;
+}
+
+template <bool kFixed>
+__global__ void overwrite_after_reads_of_block(uint32_t* out) {
+  VITRINE_SHARED(int, value);
+  const int t = int(threadIdx.x);
+  if (t == 0) value = 1;
+  __syncthreads();
+  out[t] = uint32_t(value);
+  __syncwarp();  // orders this warp only
+  if (kFixed) __syncthreads();
+  if (t == kThreads - 2) value = 2;
+}
+
+template <bool kFixed>
+__global__ void overwrite_after_reads_of_blocks(uint32_t* out, unsigned* value) {
+  out[blockIdx.x] = *value == 1 || (!kFixed && blockIdx.x == 2);
+  if (!kFixed && blockIdx.x == 2) *value = 2;
 }
 
 // Half of the threads read the counter that the others still increment.
@@ -413,6 +468,13 @@ Words among_atomics(const Words& fixed) {
                {.grid = 1, .block = kThreads}, out.data(), counter.data());
   return out.read();
 }
+Words reads_of_blocks(const Words& fixed) {
+  DeviceBuffer<uint32_t> out(3);
+  DeviceBuffer<unsigned> value(std::vector<unsigned>{1});
+  cuda::launch("faulty", fixed[0] ? overwrite_after_reads_of_blocks<true> : overwrite_after_reads_of_blocks<false>,
+               {.grid = 3, .block = 1}, out.data(), value.data());
+  return out.read();
+}
 template <void (*kBad)(uint32_t*, const float*), void (*kGood)(uint32_t*, const float*)>
 Words eight_words(const Words& fixed) {
   DeviceBuffer<uint32_t> out(8);
@@ -464,9 +526,15 @@ const AddRunner add_runners[] = {
     SIMPLE(barrier_against_syncwarp, 64),
     SIMPLE(broken_chain_of_syncwarps, 32),
     SIMPLE(unsynchronised_bf16, kThreads),
+    SIMPLE(bytes_of_a_word, kThreads),
+    SIMPLE(overwrite_after_reads_of_warp, 32),
+    SIMPLE(overwrite_after_reads_of_block, kThreads),
     SIMPLE(ldmatrix_without_syncwarp, 32),
     SIMPLE(misaligned_ldmatrix, 32),
 #undef SIMPLE
+    {"faulty/overwrite_after_reads_of_blocks", cuda::kKernelDevice, reads_of_blocks},
+    {"faulty/no_barrier_after_async_wait", cuda::kKernelDevice,
+     with_floats<no_barrier_after_async_wait<false>, no_barrier_after_async_wait<true>, 32>},
     {"faulty/shared_byte", cuda::kKernelDevice, one_byte},
     {"faulty/read_among_atomics", cuda::kKernelDevice, among_atomics},
     {"faulty/load4_past_end", cuda::kKernelDevice, with_floats<load4_past_end<false>, load4_past_end<true>, 1>},

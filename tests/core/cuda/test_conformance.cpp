@@ -240,7 +240,7 @@ TEST_CASE("block_reduce and warp_reduce give every thread the result", "[unit]")
       }
       for (int t = 0; t < threads; ++t) {
         const uint32_t* const mine = &out[size_t(3 * (block * threads + t))];
-        wrong += mine[0] != uint32_t(sum) || mine[1] != uint32_t(largest) || mine[2] != uint32_t(least + sum);
+        wrong += mine[0] != uint32_t(sum) || mine[1] != uint32_t(largest) || mine[2] != uint32_t(least + sum + threads);
       }
     }
     CAPTURE(s);
@@ -382,7 +382,7 @@ TEST_CASE("emulator: every order gives the same results", "[unit]") {
 
 TEST_CASE("conformance: the emulated device and a GPU agree bit for bit", "[cuda]") {
   if (!has_runner("present", DeviceType::cuda) || !run("present", DeviceType::cuda)[0]) {
-    WARN("skipped: no CUDA device");
+    WARN("SKIPPED: no cuda device");
     return;
   }
   for (const auto& [name, arguments] : all_runs()) {

@@ -26,6 +26,8 @@ std::string refusal(const Words& shape) {
   return "";
 }
 
+using Catch::Matchers::ContainsSubstring;
+
 std::string last_kernel;
 int launches = 0;
 
@@ -111,6 +113,13 @@ TEST_CASE("an abandoned launch leaves a device that works", "[unit]") {
     const Words out = emulated("ring", {1024, 1});
     for (uint32_t t = 0; t < 1024; ++t) REQUIRE(out[t] == (t + 1) % 1024);
   }
+}
+
+TEST_CASE("a lane that has ended is missed by those who come later", "[unit]") {
+  Options o;
+  o.order = Order::descending;  // lanes 31 to 16 end before lane 15 comes
+  const emulator::With with(o);
+  CHECK_THROWS_WITH(emulated("faulty/shuffle_without_all_lanes", {0}), ContainsSubstring("can never come"));
 }
 
 TEST_CASE("blocks may be shared by several workers", "[unit]") {
