@@ -103,6 +103,8 @@ struct OpSpec {
   std::function<std::vector<ErrorSample>(Maker&)> errors = {};
   /// Made only of other ops: needs no kernel of its own.
   bool composite = false;
+  /// Why no sample has an empty dim, if none can (the sweep requires one otherwise).
+  std::string never_empty = {};
   /// Folder under ops/ (or "core"), filled in by Register from the file name.
   std::string folder = {};
 

@@ -1,0 +1,146 @@
+#include <algorithm>
+#include <filesystem>
+#include <fstream>
+#include <map>
+#include <regex>
+#include <set>
+
+#include "core/kernel_slot.h"
+#include "tests/support/catch.h"
+#include "tests/support/op_spec.h"
+
+/// Every folder under ops/ has what an op must have: samples, error samples, comments on its public functions, and a
+/// kernel for each device.
+namespace vitrine::testing {
+namespace {
+
+namespace fs = std::filesystem;
+
+std::vector<std::string> op_folders() {
+  std::vector<std::string> result;
+  const fs::path root = fs::path(VITRINE_SOURCE_DIR) / "ops";
+  if (!fs::exists(root)) return result;
+  for (const auto& entry : fs::directory_iterator(root))
+    if (entry.is_directory()) result.push_back(entry.path().filename().string());
+  std::sort(result.begin(), result.end());
+  return result;
+}
+
+std::vector<const OpSpec*> specs_of(const std::string& folder) {
+  std::vector<const OpSpec*> result;
+  for (const OpSpec& spec : op_specs())
+    if (spec.folder == folder) result.push_back(&spec);
+  return result;
+}
+
+/// Slots that the files of a folder bind, by kind of device.
+std::map<DeviceType, std::set<std::string>> slots_of(const std::string& folder) {
+  std::map<DeviceType, std::set<std::string>> result;
+  for (const Binding& b : bindings())
+    if (b.file.find("ops/" + folder + "/") != std::string::npos) result[b.device].insert(b.slot);
+  return result;
+}
+
+/// The function declarations of a header without a comment: neither a line "///" above (other declarations and template
+/// heads may stand between) nor "///<" behind. Declarations start in the first column and name a type before the
+/// function's name.
+std::vector<std::string> uncommented_functions(const std::string& header) {
+  static const std::regex declaration(R"(^(inline |constexpr |\[\[nodiscard\]\] )*[A-Za-z_][\w:<>, *&]*[ &*]\w+\(.*)");
+  static const std::regex not_one(R"(^(using|namespace|struct|class|enum|return|typedef|static_assert|#)\b.*)");
+  std::vector<std::string> result;
+  std::istringstream lines(header);
+  bool commented = false;
+  for (std::string line; std::getline(lines, line);) {
+    if (line.rfind("///", 0) == 0) {
+      commented = true;
+    } else if (line.empty() || line[0] == '}' || line.rfind("namespace", 0) == 0) {
+      commented = false;
+    } else if (std::regex_match(line, declaration) && !std::regex_match(line, not_one) && !commented &&
+               line.find("///<") == std::string::npos) {
+      result.push_back(line);
+    }
+  }
+  return result;
+}
+
+std::string text_of(const fs::path& file) {
+  std::ifstream in(file);
+  return {std::istreambuf_iterator<char>(in), {}};
+}
+
+TEST_CASE("every op folder has samples and error samples", "[unit]") {
+  for (const std::string& folder : op_folders()) {
+    INFO("ops/" << folder);
+    CHECK_FALSE(specs_of(folder).empty());
+    for (const OpSpec* spec : specs_of(folder)) {
+      INFO("op " << spec->name);
+      Maker maker(1);
+      CHECK(bool(spec->samples));
+      CHECK((spec->samples && !spec->samples(maker).empty()));
+      CHECK(bool(spec->errors));
+      CHECK((spec->errors && !spec->errors(maker).empty()));
+      if (spec->reference) CHECK(bool(spec->call));
+      if (spec->call) CHECK_FALSE(spec->arguments.empty());
+    }
+  }
+}
+
+TEST_CASE("op names are unique and samples have labels", "[unit]") {
+  std::set<std::string> names;
+  for (const OpSpec& spec : op_specs()) {
+    INFO("op " << spec.name);
+    CHECK(names.insert(spec.name).second);
+    Maker maker(1);
+    std::set<std::string> labels;
+    for (const Sample& sample : spec.samples ? spec.samples(maker) : std::vector<Sample>()) {
+      INFO("sample \"" << sample.label << "\"");
+      CHECK_FALSE(sample.label.empty());
+      CHECK(labels.insert(sample.label).second);
+      CHECK((sample.tolerance_factor == 1 || !sample.reason.empty()));
+      CHECK_FALSE(sample.dtypes.empty());
+    }
+  }
+}
+
+TEST_CASE("every op folder has kernels for each device", "[unit]") {
+  for (const std::string& folder : op_folders()) {
+    const auto specs = specs_of(folder);
+    if (!specs.empty() && std::all_of(specs.begin(), specs.end(), [](const OpSpec* s) { return s->composite; }))
+      continue;
+    INFO("ops/" << folder);
+    auto slots = slots_of(folder);
+    CHECK_FALSE(slots[DeviceType::cpu].empty());
+    for (DeviceType device : {DeviceType::emulated, DeviceType::cuda}) {
+      if (device == DeviceType::cuda && slots[device].empty()) continue;  // a build without CUDA
+      for (const std::string& slot : slots[DeviceType::cpu]) {
+        INFO("kernel " << slot << " on " << name_of(device));
+        CHECK(slots[device].count(slot) == 1);
+      }
+      for (const std::string& slot : slots[device]) {
+        INFO("kernel " << slot << " on cpu");
+        CHECK(slots[DeviceType::cpu].count(slot) == 1);
+      }
+    }
+  }
+}
+
+TEST_CASE("every public function of an op has a comment", "[unit]") {
+  for (const std::string& folder : op_folders())
+    for (const auto& entry : fs::directory_iterator(fs::path(VITRINE_SOURCE_DIR) / "ops" / folder)) {
+      const std::string file = entry.path().filename().string();
+      if (entry.path().extension() != ".h" || file.find("_kernels.h") != std::string::npos) continue;
+      for (const std::string& line : uncommented_functions(text_of(entry.path())))
+        FAIL_CHECK("ops/" << folder << "/" << file << ": no /// comment on " << line);
+    }
+}
+
+TEST_CASE("the search for uncommented functions finds them", "[unit]") {
+  CHECK(uncommented_functions("namespace a {\nTensor f(const Tensor& x);\n}").size() == 1);
+  CHECK(uncommented_functions("/// f\nTensor f(const Tensor& x);\n\nstd::array<Tensor, 2> g(int64_t n,\n").size() == 1);
+  CHECK(uncommented_functions("inline Tensor f(const Tensor& x) {\n  return x;\n}\n").size() == 1);
+  CHECK(uncommented_functions("/// both\nTensor f(int a);\nTensor f(double a);\n").empty());
+  CHECK(uncommented_functions("/// f\ntemplate <class T>\nTensor f(T a);\nTensor g(int a);  ///< g\n").empty());
+}
+
+}  // namespace
+}  // namespace vitrine::testing
