@@ -81,8 +81,13 @@ class Worker {
   void* shared(const void* key, size_t bytes, size_t align, const char* name);
   /// Counts a step, and now and then lets another thread run.
   void step(bool may_yield);
-  /// Abandons the launch; never returns.
-  [[noreturn]] void fail_with(std::string reason);
+  /// Abandons the launch; never returns. `reason` makes the text, in a function of its own so that no string is left on
+  /// the abandoned stack.
+  template <class F>
+  [[noreturn]] void fail_with(F&& reason) {
+    message = reason();
+    abandon();
+  }
 
   Thread& current() { return *current_; }
   /// The stack that runs now.
