@@ -82,7 +82,7 @@ struct Clocks {                // of one warp
 struct State {
   std::mutex mutex;  // of `device`
   std::map<char*, Region> device;
-  Region* last_device = nullptr;
+  Region* recent[4] = {};  // device blocks used lately, newest first
   Region* last_shared = nullptr;
   std::vector<Region> shared;  // of this block
   std::vector<std::pair<const void*, int>> shifts;
@@ -188,10 +188,11 @@ std::string access_text(const void* address, size_t bytes, Kind kind) {
 
 // ---- Regions ----------------------------------------------------------------------------------------------------
 
-Region* find(const char* p) {
-  State& s = state();
+Region* find(const char* p, State& s) {
   if (s.last_shared && s.last_shared->contains(p)) return s.last_shared;
-  if (s.last_device && s.last_device->contains(p)) return s.last_device;
+  for (Region* r : s.recent) {
+    if (r && r->contains(p)) return r;
+  }
   for (Region& r : s.shared) {
     if (r.contains(p)) return s.last_shared = &r;
   }
@@ -201,7 +202,8 @@ Region* find(const char* p) {
   --it;
   if (!it->second.contains(p)) return nullptr;
   if (!it->second.cells) it->second.cells = map_cells(it->second.bytes);
-  return s.last_device = &it->second;
+  std::copy_backward(s.recent, s.recent + 3, s.recent + 4);
+  return s.recent[0] = &it->second;
 }
 
 int collect_constants(dl_phdr_info* info, size_t, void* data) {
@@ -225,13 +227,11 @@ bool is_constant(const char* p) {
   return std::any_of(s.constants.begin(), s.constants.end(), inside);
 }
 
-// Memory that is no region but that a thread may use: its stack, its built-ins, the arguments, constants.
-bool is_private(const char* p, Kind kind) {
-  const State& s = state();
-  if (worker()->fiber().on_stack(p)) return true;
-  if (kind != Kind::read && kind != Kind::atomic_read) return false;
-  return size_t(p - reinterpret_cast<const char*>(&builtins)) < sizeof builtins ||
-         size_t(p - s.arguments) < s.argument_bytes || is_constant(p);
+// Memory that is no region but that a thread may use: its stack, its built-ins, the arguments.
+bool is_private(const char* p, Kind kind, const Worker& w, const State& s) {
+  if (w.fiber().on_stack(p)) return true;
+  return kind == Kind::read && (size_t(p - reinterpret_cast<const char*>(&builtins)) < sizeof builtins ||
+                                size_t(p - s.arguments) < s.argument_bytes);
 }
 
 // Makes the cells of a region smaller; each new cell inherits what the old one knew.
@@ -303,9 +303,11 @@ void check(const char* p, size_t bytes, Kind kind, const void* code, bool aligne
   Worker& w = *worker();
   ++w.stats.accesses;
   w.step(true);
-  Region* const r = find(p);
+  State& s = state();
+  if (is_private(p, kind, w, s)) return;
+  Region* const r = find(p, s);
   if (!r) {
-    if (is_private(p, kind)) return;
+    if (kind == Kind::read && is_constant(p)) return;
     report_outside(p, bytes, kind, code);
   }
   const size_t offset = size_t(p - r->begin);
@@ -317,7 +319,6 @@ void check(const char* p, size_t bytes, Kind kind, const void* code, bool aligne
   int shift = std::min(r->shift, __builtin_ctzll(offset | bytes | 4));
   if (shift < r->shift) refine(*r, shift);
 
-  State& s = state();
   const int thread = w.current().number;
   const Clocks& clocks = s.warps[thread / 32];
   const Now now{s.block, s.barriers, clocks.clock[thread % 32], &clocks, thread};
@@ -420,7 +421,7 @@ void remove_device(void* begin) {
   const auto it = s.device.find(static_cast<char*>(begin));
   if (it == s.device.end()) return;
   if (it->second.cells) munmap(it->second.cells, std::max<size_t>(it->second.bytes, 1) * sizeof(Cell));
-  s.last_device = nullptr;
+  std::fill(std::begin(s.recent), std::end(s.recent), nullptr);
   s.device.erase(it);
 }
 

@@ -7,6 +7,7 @@
 #include <thread>
 
 #include "core/cuda/emulator/checker.h"
+#include "core/cuda/emulator/sanitizer.h"
 #include "core/cuda/emulator/worker.h"
 
 namespace vitrine::emulator {
@@ -69,6 +70,8 @@ void check_shape(const Launch& l) {
 }
 
 }  // namespace
+
+Flavour flavour() { return checker::kOn ? Flavour::check : sanitizer::kAddress ? Flavour::asan : Flavour::plain; }
 
 Options& options() {
   static Options o = from_environment();

@@ -354,12 +354,9 @@ void Worker::collective(unsigned mask, const char* name, void* request, Collecti
   if (options_.order >= Order::priority) yield();  // the last to come has no privilege to go on
 }
 
-void Worker::step(bool may_yield) {
-  if (options_.max_steps && ++steps_ > options_.max_steps) {
-    fail_with(
-        [&] { return "more than " + std::to_string(options_.max_steps) + " steps in one block: an endless loop?"; });
-  }
-  if (may_yield && preempt_threshold_ && (random() & 0xFFFFFFFF) < preempt_threshold_) yield();
+void Worker::too_many_steps() {
+  fail_with(
+      [&] { return "more than " + std::to_string(options_.max_steps) + " steps in one block: an endless loop?"; });
 }
 
 // ---- Schedules ----------------------------------------------------------------------------------------------------

@@ -7,6 +7,16 @@
 namespace vitrine::testing {
 inline namespace VITRINE_WORLD {
 
+/// Whether a device of this compilation's kind can run kernels now.
+inline bool device_present() {
+#if defined(__CUDACC__)
+  int count = 0;
+  return cudaGetDeviceCount(&count) == cudaSuccess && count > 0;
+#else
+  return true;
+#endif
+}
+
 /// An exact-size buffer on the device of this compilation.
 template <class T>
 class DeviceBuffer {

@@ -145,7 +145,7 @@ __global__ void uninitialised_shared(uint32_t* out) {
   tile[t] = 1;
   if (kFixed && t == 0) tile[kThreads] = 1;
   __syncthreads();
-  out[t] = tile[t] + tile[t + 1] == 2;
+  out[t] = tile[t] + tile[t + 1] >= 1;
 }
 
 template <bool kFixed>
@@ -237,6 +237,138 @@ __global__ void lax_async_wait(uint32_t* out, const float* in) {
   out[t] = tile[0][4 * from] == float(4 * from) && tile[1][4 * from] == float(4 * 32 + 4 * from);
 }
 
+// What lane 0 writes reaches lane 2 through lane 1: the chain of two partial __syncwarps orders them, one alone does
+// not.
+template <bool kFixed>
+__global__ void broken_chain_of_syncwarps(uint32_t* out) {
+  VITRINE_SHARED(int, value, [2]);
+  const int t = int(threadIdx.x);
+  if (t == 0) value[0] = 7;
+  if (t < 2) __syncwarp(0x3);
+  if (t == 1) value[1] = value[0];
+  if (t == 1 || t == 2) __syncwarp(kFixed ? 0x6 : 1u << t);
+  out[t] = t == 2 ? value[0] + value[1] == 14 : 1;
+}
+
+template <bool kFixed>
+__global__ void unsynchronised_bf16(uint32_t* out) {
+  VITRINE_SHARED(bf16, tile, [2 * kThreads]);
+  const int t = int(threadIdx.x);
+  tile[2 * t] = bf16(float(t));
+  tile[2 * t + 1] = bf16(-float(t));
+  if (kFixed) __syncthreads();
+  const int from = (t + 33) % kThreads;
+  out[t] = float(tile[2 * from]) == float(from) && float(tile[2 * from + 1]) == -float(from);
+}
+
+// Neighbouring bytes of one word belong to different threads: no race, unless two of them share a byte.
+template <bool kFixed>
+__global__ void shared_byte(uint32_t* out, unsigned char* bytes) {
+  const int t = int(threadIdx.x);
+  bytes[kFixed ? t : t | 1] = 1;
+  out[t] = 1;
+}
+
+// The wait is for a thread's own copies; the others' need a barrier behind their waits.
+template <bool kFixed>
+__global__ void no_barrier_after_async_wait(uint32_t* out, const float* in) {
+  VITRINE_SHARED_ALIGNED(16, float, tile, [4 * 32]);
+  const int t = int(threadIdx.x), from = (t + 1) % 32;
+  cuda::cp_async16(&tile[4 * t], in + 4 * t);
+  cuda::cp_async_commit();
+  __syncthreads();
+  cuda::cp_async_wait<0>();
+  if (kFixed) __syncthreads();
+  out[t] = tile[4 * from] == float(4 * from);
+}
+
+// Bytes of a word that another thread wrote as a whole.
+template <bool kFixed>
+__global__ void bytes_of_a_word(uint32_t* out) {
+  VITRINE_SHARED(uint32_t, words, [kThreads]);
+  const int t = int(threadIdx.x);
+  words[t] = 0x01010101;
+  if (kFixed) __syncthreads();
+  const unsigned char* const bytes = reinterpret_cast<const unsigned char*>(words);
+  out[t] = t ? bytes[4 * (t - 1) + 2] : 1;
+}
+
+// Many threads read a value, and the one that runs last of them (the last to meet the others goes on first) replaces
+// it. It is ordered after its own read, not after the other reads. others'.
+template <bool kFixed>
+__global__ void overwrite_after_reads_of_warp(uint32_t* out) {
+  VITRINE_SHARED(int, value);
+  const int t = int(threadIdx.x);
+  if (t == 0) value = 1;
+  __syncwarp();
+  out[t] = uint32_t(value);
+  if (kFixed) __syncwarp();
+  if (t == 30) value = 2;
+}
+
+template <bool kFixed>
+__global__ void overwrite_after_reads_of_block(uint32_t* out) {
+  VITRINE_SHARED(int, value);
+  const int t = int(threadIdx.x);
+  if (t == 0) value = 1;
+  __syncthreads();
+  out[t] = uint32_t(value);
+  __syncwarp();  // orders this warp only
+  if (kFixed) __syncthreads();
+  if (t == kThreads - 2) value = 2;
+}
+
+template <bool kFixed>
+__global__ void overwrite_after_reads_of_blocks(uint32_t* out, unsigned* value) {
+  out[blockIdx.x] = *value == 1 || (!kFixed && blockIdx.x == 2);
+  if (!kFixed && blockIdx.x == 2) *value = 2;
+}
+
+// Half of the threads read the counter that the others still increment.
+template <bool kFixed>
+__global__ void read_among_atomics(uint32_t* out, unsigned* counter) {
+  const int t = int(threadIdx.x);
+  if (t < 48) atomicAdd(counter, 1u);
+  if (kFixed) __syncthreads();
+  out[t] = t >= 48 ? *counter <= 48 : 1;
+}
+
+template <bool kFixed>
+__global__ void load4_past_end(uint32_t* out, const float* in) {
+  const auto v = cuda::load4(in + (kFixed ? 252 : 256));
+  out[threadIdx.x] = v[3] != 12345.0f;
+}
+
+template <bool kFixed>
+__global__ void store4_past_end(uint32_t* out, const float*) {
+  cuda::Pack<uint32_t, 4> ones;
+  for (int i = 0; i < 4; ++i) ones[i] = 1;
+  cuda::store4(out + (kFixed ? 0 : 8), ones);
+  cuda::store4(out + 4, ones);
+}
+
+template <bool kFixed>
+__global__ void ldmatrix_without_syncwarp(uint32_t* out) {
+  VITRINE_SHARED_ALIGNED(16, uint16_t, tile, [8][16]);
+  const int t = int(threadIdx.x);
+  for (int i = t; i < 128; i += 32) tile[i / 16][i % 16] = 3;
+  if (kFixed) __syncwarp();
+  uint32_t r[2];
+  cuda::ldmatrix_x2(r, &tile[t % 8][8 * (t / 8 % 2)]);
+  out[t] = r[0] == 0x00030003 && r[1] == 0x00030003;
+}
+
+template <bool kFixed>
+__global__ void misaligned_ldmatrix(uint32_t* out) {
+  VITRINE_SHARED_ALIGNED(16, uint16_t, tile, [9][16]);
+  const int t = int(threadIdx.x);
+  for (int i = t; i < 144; i += 32) tile[i / 16][i % 16] = 3;
+  __syncwarp();
+  uint32_t r[2];
+  cuda::ldmatrix_x2(r, &tile[t % 8][kFixed ? 8 : 4]);
+  out[t] = r[0] == 0x00030003;
+}
+
 template <bool kFixed>
 __global__ void endless_loop(uint32_t* out, unsigned* flag) {
   if (kFixed) atomicExch(flag, 1u);
@@ -322,6 +454,33 @@ Words with_floats(const Words& fixed) {
   cuda::launch("faulty", fixed[0] ? kGood : kBad, {.grid = 1, .block = kBlock}, out.data(), in.data());
   return out.read();
 }
+Words one_byte(const Words& fixed) {
+  DeviceBuffer<uint32_t> out(8);
+  DeviceBuffer<unsigned char> bytes(9);
+  cuda::launch("faulty", fixed[0] ? shared_byte<true> : shared_byte<false>, {.grid = 1, .block = 8}, out.data(),
+               bytes.data());
+  return out.read();
+}
+Words among_atomics(const Words& fixed) {
+  DeviceBuffer<uint32_t> out(kThreads);
+  DeviceBuffer<unsigned> counter(std::vector<unsigned>{0});
+  cuda::launch("faulty", fixed[0] ? read_among_atomics<true> : read_among_atomics<false>,
+               {.grid = 1, .block = kThreads}, out.data(), counter.data());
+  return out.read();
+}
+Words reads_of_blocks(const Words& fixed) {
+  DeviceBuffer<uint32_t> out(3);
+  DeviceBuffer<unsigned> value(std::vector<unsigned>{1});
+  cuda::launch("faulty", fixed[0] ? overwrite_after_reads_of_blocks<true> : overwrite_after_reads_of_blocks<false>,
+               {.grid = 3, .block = 1}, out.data(), value.data());
+  return out.read();
+}
+template <void (*kBad)(uint32_t*, const float*), void (*kGood)(uint32_t*, const float*)>
+Words eight_words(const Words& fixed) {
+  DeviceBuffer<uint32_t> out(8);
+  cuda::launch("faulty", fixed[0] ? kGood : kBad, {.grid = 1, .block = 1}, out.data(), nullptr);
+  return out.read();
+}
 Words endless(const Words& fixed) {
   DeviceBuffer<uint32_t> out(3);
   DeviceBuffer<unsigned> flag(std::vector<unsigned>{0});
@@ -365,7 +524,21 @@ const AddRunner add_runners[] = {
     SIMPLE(lane_outside_its_mask, 32),
     SIMPLE(shuffle_from_outside_the_mask, 32),
     SIMPLE(barrier_against_syncwarp, 64),
+    SIMPLE(broken_chain_of_syncwarps, 32),
+    SIMPLE(unsynchronised_bf16, kThreads),
+    SIMPLE(bytes_of_a_word, kThreads),
+    SIMPLE(overwrite_after_reads_of_warp, 32),
+    SIMPLE(overwrite_after_reads_of_block, kThreads),
+    SIMPLE(ldmatrix_without_syncwarp, 32),
+    SIMPLE(misaligned_ldmatrix, 32),
 #undef SIMPLE
+    {"faulty/overwrite_after_reads_of_blocks", cuda::kKernelDevice, reads_of_blocks},
+    {"faulty/no_barrier_after_async_wait", cuda::kKernelDevice,
+     with_floats<no_barrier_after_async_wait<false>, no_barrier_after_async_wait<true>, 32>},
+    {"faulty/shared_byte", cuda::kKernelDevice, one_byte},
+    {"faulty/read_among_atomics", cuda::kKernelDevice, among_atomics},
+    {"faulty/load4_past_end", cuda::kKernelDevice, with_floats<load4_past_end<false>, load4_past_end<true>, 1>},
+    {"faulty/store4_past_end", cuda::kKernelDevice, eight_words<store4_past_end<false>, store4_past_end<true>>},
     {"faulty/plain_add_in_block", cuda::kKernelDevice, add_in_block},
     {"faulty/plain_add_between_blocks", cuda::kKernelDevice, add_between_blocks},
     {"faulty/read_past_end", cuda::kKernelDevice, past_end},

@@ -8,29 +8,14 @@
 #include "tests/core/cuda/runners.h"
 #include "tests/support/catch.h"
 
-#if defined(__has_feature)
-#if __has_feature(address_sanitizer)
-#define VITRINE_TEST_ASAN
-#endif
-#endif
-#if defined(__SANITIZE_ADDRESS__)
-#define VITRINE_TEST_ASAN
-#endif
-
 namespace vitrine::testing {
 namespace {
 
+using emulator::Flavour;
 using emulator::Options;
 using emulator::Order;
 
-enum class Flavour { plain, asan, check };
-#if defined(VITRINE_CHECK)
-constexpr Flavour kFlavour = Flavour::check;
-#elif defined(VITRINE_TEST_ASAN)
-constexpr Flavour kFlavour = Flavour::asan;
-#else
-constexpr Flavour kFlavour = Flavour::plain;
-#endif
+const Flavour kFlavour = emulator::flavour();
 
 // What a flavour must say about a mistake: the text of the error, kWrong for a wrong result under some schedule, kDies
 // for a report of the sanitizer, kUnseen if the flavour is not meant to find it.
@@ -67,6 +52,19 @@ const Mistake kMistakes[] = {
     {"shuffle_from_outside_the_mask", "takes no part", "takes no part", "takes no part"},
     {"barrier_against_syncwarp", "deadlock", "deadlock", "deadlock"},
     {"lax_async_wait", kWrong, kWrong, "race: |wrong"},
+    {"broken_chain_of_syncwarps", kWrong, kWrong, "race: |uninitialised: "},
+    {"unsynchronised_bf16", kWrong, kWrong, "race: |uninitialised: "},
+    {"overwrite_after_reads_of_warp", kWrong, kWrong, "and others"},
+    {"overwrite_after_reads_of_block", kWrong, kWrong, "and others"},
+    {"overwrite_after_reads_of_blocks", kUnseen, kUnseen, "of another block"},
+    {"bytes_of_a_word", kWrong, kWrong, "race: read of 1 bytes"},
+    {"no_barrier_after_async_wait", kWrong, kWrong, "race: "},
+    {"shared_byte", kUnseen, kUnseen, "race: write of 1 bytes"},
+    {"read_among_atomics", kUnseen, kUnseen, "not ordered after the atomic write"},
+    {"load4_past_end", kUnseen, kDies, "offset 1024 of a device block of 1024 bytes"},
+    {"store4_past_end", kUnseen, kDies, "offset 32 of a device block of 32 bytes"},
+    {"ldmatrix_without_syncwarp", kUnseen, kUnseen, "race: |uninitialised: "},
+    {"misaligned_ldmatrix", "not aligned to 16 bytes", "not aligned to 16 bytes", "not aligned to 16 bytes"},
     {"endless_loop", "endless loop", "endless loop", "endless loop"},
     {"too_much_shared", "the limit is 232448", "the limit is 232448", "the limit is 232448"},
 };
