@@ -6,6 +6,7 @@
 #include <fstream>
 
 #include "core/allocator.h"
+#include "core/cuda/kernel_hook.h"
 #include "core/files.h"
 #include "core/tensor.h"
 
@@ -26,7 +27,12 @@ namespace detail {
 thread_local Recorder* recorder = nullptr;
 }
 
-Recorder::Recorder() : origin_us_(now_us()), previous_(detail::recorder) { detail::recorder = this; }
+Recorder::Recorder() : origin_us_(now_us()), previous_(detail::recorder) {
+  detail::recorder = this;
+  kernel_hook = [](const char*) {
+    if (detail::recorder) ++detail::recorder->kernel_launches_;
+  };
+}
 Recorder::~Recorder() { detail::recorder = previous_; }
 
 Scope::Scope(Event::Kind kind, const char* name, Device device) : device_(device), recorder_(detail::recorder) {

@@ -36,6 +36,8 @@ class Recorder {
   Recorder(const Recorder&) = delete;
   Recorder& operator=(const Recorder&) = delete;
   const std::vector<Event>& events() const { return events_; }
+  /// CUDA kernels launched (on cuda or emulated) while this recorder listened.
+  int64_t kernel_launches() const { return kernel_launches_; }
   /// A Chrome trace (chrome://tracing, Perfetto): one complete event per op, written to a temporary name and renamed.
   /// @throws IoError
   void write_json(const std::string& file) const;
@@ -43,6 +45,7 @@ class Recorder {
  private:
   friend class Scope;
   std::vector<Event> events_;
+  int64_t kernel_launches_ = 0;
   double origin_us_;
   Recorder* previous_;
 };

@@ -116,7 +116,8 @@ const Register expand_spec(OpSpec{
               Sample({m.normal({})}, {{"shape", Sizes{2, 3}}}, "scalar").reduces(6),
               Sample({m.normal({1, 3})}, {{"shape", Sizes{197, -1}}}, "kept size").reduces(197),
               {{m.normal({2, 3})}, {{"shape", Sizes{2, 3}}}, "same shape"},
-              {{m.normal({1, 3})}, {{"shape", Sizes{0, 3}}}, "to nothing"}};
+              {{m.normal({1, 3})}, {{"shape", Sizes{0, 3}}}, "to nothing"},
+              {{m.normal({0, 1})}, {{"shape", Sizes{0, 5}}}, "empty"}};
     },
     .errors = [](Maker& m) -> std::vector<ErrorSample> {
       const Tensor x = m.normal({2, 3});

@@ -41,9 +41,9 @@ std::map<DeviceType, std::set<std::string>> slots_of(const std::string& folder) 
   return result;
 }
 
-/// The function declarations of a header without a comment: neither a line "///" above (other declarations and template
-/// heads may stand between) nor "///<" behind. Declarations start in the first column and name a type before the
-/// function's name.
+/// The function declarations of a header without a comment: neither a line "///" above (other declarations, a struct
+/// and template heads may stand between) nor "///<" behind. Declarations start in the first column and name a type
+/// before the function's name.
 std::vector<std::string> uncommented_functions(const std::string& header) {
   static const std::regex declaration(R"(^(inline |constexpr |\[\[nodiscard\]\] )*[A-Za-z_][\w:<>, *&]*[ &*]\w+\(.*)");
   static const std::regex not_one(R"(^(using|namespace|struct|class|enum|return|typedef|static_assert|#)\b.*)");
@@ -53,7 +53,7 @@ std::vector<std::string> uncommented_functions(const std::string& header) {
   for (std::string line; std::getline(lines, line);) {
     if (line.rfind("///", 0) == 0) {
       commented = true;
-    } else if (line.empty() || line[0] == '}' || line.rfind("namespace", 0) == 0) {
+    } else if (line.empty() || line == "}" || line.rfind("namespace", 0) == 0) {
       commented = false;
     } else if (std::regex_match(line, declaration) && !std::regex_match(line, not_one) && !commented &&
                line.find("///<") == std::string::npos) {

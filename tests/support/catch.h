@@ -5,7 +5,11 @@
 #include <catch2/catch_all.hpp>
 #else
 #include <catch2/catch.hpp>
+// Names of version 3 that version 2 has elsewhere.
 namespace Catch {
-using Detail::Approx;  // where version 3 has it
-}
+using Detail::Approx;
+namespace Matchers {
+inline auto ContainsSubstring(const std::string& s) { return Contains(s); }
+}  // namespace Matchers
+}  // namespace Catch
 #endif

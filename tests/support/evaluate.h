@@ -14,7 +14,7 @@ std::string argument_name(const OpSpec& spec, size_t i);
 /// The name of output `i`: that of the spec, "out" for the only one, else "output 1".
 std::string result_name(const OpSpec& spec, size_t i, size_t count);
 
-/// `inputs` on `device`, the floating ones rounded to `dtype`; contiguous and not recorded.
+/// `inputs` on `device`, the floating ones rounded to `dtype`; not recorded. A permuted input stays permuted.
 Inputs convert(const Inputs& inputs, Dtype dtype, Device device);
 /// A standard normal cotangent for each floating output, rounded to `dtype` and then given the output's dtype and
 /// device; undefined for integer outputs. Equal seeds give equal values whatever the device.
@@ -61,6 +61,8 @@ std::string compare_bits(const Tensor& expected, const Tensor& got);
 /// The index of an element that still holds the filling of set_memory_checks (all bits one); empty if there is none or
 /// the dtype has no NaN.
 std::string unwritten(const Tensor& x);
+/// `x` with 12 digits: enough to see what a test compares.
+std::string digits(double x);
 /// The multi-index of the i-th element in row-major order, "[1, 0, 3]".
 std::string index_text(const Shape& shape, int64_t i);
 

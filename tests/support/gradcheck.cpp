@@ -92,7 +92,7 @@ void note(GradcheckResult& r, double error, size_t pattern, const std::string& w
   if (std::isnan(error)) error = INFINITY;
   if (!(error > r.max_error)) return;
   r.max_error = error;
-  r.detail = format("{}: analytic {}, numeric {}", where, analytic, numeric);
+  r.detail = format("{}: analytic {}, numeric {}", where, digits(analytic), digits(numeric));
   if (pattern > 0) r.detail += format(" (cotangent of output {} alone)", pattern - 1);
 }
 

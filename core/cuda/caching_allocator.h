@@ -1,0 +1,56 @@
+#pragma once
+#include <cstddef>
+#include <map>
+#include <mutex>
+#include <set>
+#include <unordered_map>
+
+#include "core/allocator.h"
+
+namespace vitrine::cuda {
+
+/// Device memory in segments of at least 2 MiB from cudaMalloc, cut into blocks that are split on allocation and merged
+/// with their free neighbours when they come back. Each stream has its own free blocks: reuse on one stream is ordered
+/// by the stream itself.
+class CachingAllocator final : public Allocator {
+ public:
+  explicit CachingAllocator(int device) : device_(device) {}
+
+  std::byte* allocate(size_t bytes) override;
+  void free(std::byte* data, size_t bytes) override;
+  MemoryStats stats() const override;
+  void reset_peak() override;
+  void trim() override;
+  std::vector<LiveBlock> snapshot() const override;
+
+ private:
+  struct Block {
+    std::byte* data;
+    size_t size;
+    void* stream;
+    Block *previous = nullptr, *next = nullptr;  ///< neighbours in the segment
+    bool live = false;
+    LiveBlock maker = {};
+  };
+  struct Smaller {
+    bool operator()(const Block* a, const Block* b) const {
+      return a->size != b->size ? a->size < b->size : a->data < b->data;
+    }
+  };
+  using FreeBlocks = std::set<Block*, Smaller>;
+
+  Block* take_free(size_t size, void* stream);
+  Block* new_segment(size_t size, void* stream);
+  void split(Block* block, size_t size);
+  Block* merge(Block* block, Block* with);
+  void release_segments();
+  [[noreturn]] void out_of_memory(size_t bytes) const;
+
+  int device_;
+  mutable std::mutex mutex_;
+  MemoryStats stats_;
+  std::map<void*, FreeBlocks> free_;  ///< by stream
+  std::unordered_map<std::byte*, Block*> live_;
+};
+
+}  // namespace vitrine::cuda

@@ -1,0 +1,123 @@
+#pragma once
+#include <algorithm>
+#include <cstdint>
+
+#include "core/simd.h"
+
+/// Products of small matrices that stay in the cache, on one thread: the inner step of fused attention and of blocked
+/// matmul. Row-major, any leading dimensions, every size; T is float or double.
+namespace vitrine {
+
+/// Where element (i, p) of the left factor lies: a[i * row + p * column]. {lda, 1} is a plain matrix, {1, lda} its
+/// transpose.
+struct Strides2 {
+  int64_t row, column;
+};
+
+/// Rows and columns of the largest tile that fits the registers: 24 accumulators of 32 registers, or 12 of 16.
+template <class T>
+constexpr int kTileRows = 6;
+template <class T>
+constexpr int kTileVectors = simd::kVectorBytes == 64 ? 4 : 2;
+template <class T>
+constexpr int kTileColumns = kTileVectors<T>* simd::kLanes<T>;
+
+/// C [M, 16 V - 16 + tail] = A [M, k] * B [k, same], or += if `accumulate` (16 stands for kLanes<T>). `Partial` masks
+/// the last vector of each row to `tail` elements; without it tail is not read. Sums run over p = 0, 1, ... in T.
+template <int M, int V, bool Partial, class T>
+inline void gemm_tile(int64_t k, const T* a, Strides2 sa, const T* b, int64_t ldb, T* c, int64_t ldc, bool accumulate,
+                      int tail) {
+  constexpr int kWidth = simd::kLanes<T>;
+  using Vec = simd::Vec<T>;
+  auto read = [&](const T* p, int v) {
+    if constexpr (Partial)
+      if (v == V - 1) return simd::load_first(p + v * kWidth, tail);
+    return simd::load(p + v * kWidth);
+  };
+  Vec sum[M][V] = {};
+  for (int64_t p = 0; p < k; ++p) {
+    Vec row[V];
+#pragma GCC unroll 8
+    for (int v = 0; v < V; ++v) row[v] = read(b + p * ldb, v);
+#pragma GCC unroll 8
+    for (int i = 0; i < M; ++i) {
+      const Vec x = simd::broadcast(a[i * sa.row + p * sa.column]);
+#pragma GCC unroll 8
+      for (int v = 0; v < V; ++v) sum[i][v] += x * row[v];
+    }
+  }
+#pragma GCC unroll 8
+  for (int i = 0; i < M; ++i) {
+#pragma GCC unroll 8
+    for (int v = 0; v < V; ++v) {
+      if (accumulate) sum[i][v] += read(c + i * ldc, v);
+      if (Partial && v == V - 1) {
+        simd::store_first(c + i * ldc + v * kWidth, sum[i][v], tail);
+      } else {
+        simd::store(c + i * ldc + v * kWidth, sum[i][v]);
+      }
+    }
+  }
+}
+
+namespace detail {
+template <int M, int V, class T>
+void gemm_tile_any_width(int64_t n, int64_t k, const T* a, Strides2 sa, const T* b, int64_t ldb, T* c, int64_t ldc,
+                         bool accumulate) {
+  constexpr int kWidth = simd::kLanes<T>;
+  if constexpr (V > 1)
+    if (n <= (V - 1) * kWidth) return gemm_tile_any_width<M, V - 1>(n, k, a, sa, b, ldb, c, ldc, accumulate);
+  if (n == V * kWidth) return gemm_tile<M, V, false>(k, a, sa, b, ldb, c, ldc, accumulate, kWidth);
+  gemm_tile<M, V, true>(k, a, sa, b, ldb, c, ldc, accumulate, int(n - (V - 1) * kWidth));
+}
+
+template <int M, class T>
+void gemm_tile_any(int64_t m, int64_t n, int64_t k, const T* a, Strides2 sa, const T* b, int64_t ldb, T* c, int64_t ldc,
+                   bool accumulate) {
+  if constexpr (M > 1)
+    if (m < M) return gemm_tile_any<M - 1>(m, n, k, a, sa, b, ldb, c, ldc, accumulate);
+  gemm_tile_any_width<M, kTileVectors<T>>(n, k, a, sa, b, ldb, c, ldc, accumulate);
+}
+}  // namespace detail
+
+/// C [m, n] = A [m, k] * B [k, n], or += if `accumulate`. B and C have unit column stride. Runs at the speed of
+/// gemm_tile while a panel of kTileColumns columns of B stays in the cache (k up to a few hundred). Each element of C
+/// is one sum over p = 0, 1, ... in T, whatever the sizes.
+template <class T>
+void gemm_small(int64_t m, int64_t n, int64_t k, const T* a, Strides2 sa, const T* b, int64_t ldb, T* c, int64_t ldc,
+                bool accumulate) {
+  for (int64_t j = 0; j < n; j += kTileColumns<T>) {
+    const int64_t columns = std::min<int64_t>(kTileColumns<T>, n - j);
+    for (int64_t i = 0; i < m; i += kTileRows<T>)
+      detail::gemm_tile_any<kTileRows<T>>(std::min<int64_t>(kTileRows<T>, m - i), columns, k, a + i * sa.row, sa, b + j,
+                                          ldb, c + i * ldc + j, ldc, accumulate);
+  }
+}
+
+/// y[j, i] = x[i, j] for x [rows, columns]: brings K [keys, d] into the form [d, keys] that gemm_small takes as B.
+template <class T>
+void transpose_small(int64_t rows, int64_t columns, const T* x, int64_t ldx, T* y, int64_t ldy) {
+  constexpr int kWidth = simd::kLanes<T>;
+  for (int64_t i = 0; i < rows; i += kWidth) {
+    const int height = int(std::min<int64_t>(kWidth, rows - i));
+    for (int64_t j = 0; j < columns; j += kWidth) {
+      const int width = int(std::min<int64_t>(kWidth, columns - j));
+      std::array<simd::Vec<T>, size_t(kWidth)> block{};
+      for (int r = 0; r < height; ++r) {
+        const T* row = x + (i + r) * ldx + j;
+        block[r] = width == kWidth ? simd::load(row) : simd::load_first(row, width);
+      }
+      simd::transpose<T>(block);
+      for (int r = 0; r < width; ++r) {
+        T* row = y + (j + r) * ldy + i;
+        if (height == kWidth) {
+          simd::store(row, block[r]);
+        } else {
+          simd::store_first(row, block[r], height);
+        }
+      }
+    }
+  }
+}
+
+}  // namespace vitrine

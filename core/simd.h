@@ -1,0 +1,168 @@
+#pragma once
+#include <array>
+#include <bit>
+#include <cstdint>
+#include <cstring>
+#include <type_traits>
+#include <utility>
+#if defined(__AVX__)
+#include <immintrin.h>
+#endif
+
+/// Fixed-width vectors for the few CPU loops that are blocked by hand (products, transposes). Everything else stays a
+/// plain loop that the compiler vectorizes. Arithmetic and comparison are the compiler's own vector operators, and
+/// a * b + c becomes one fma; this header adds memory access, maxima and sums across lanes.
+namespace vitrine::simd {
+
+#if defined(__AVX512F__)
+constexpr int kVectorBytes = 64;
+#elif defined(__AVX__)
+constexpr int kVectorBytes = 32;
+#else
+constexpr int kVectorBytes = 16;
+#endif
+
+/// Elements of T in one register.
+template <class T>
+constexpr int kLanes = kVectorBytes / int(sizeof(T));
+
+namespace detail {
+template <class T, int N>
+struct VectorType {
+  typedef T type __attribute__((vector_size(N * sizeof(T))));
+};
+}  // namespace detail
+
+/// N elements of T; `Vec<float>` fills a register.
+template <class T, int N = kLanes<T>>
+using Vec = typename detail::VectorType<T, N>::type;
+
+/// The vector at `p`, any alignment.
+template <class T>
+inline Vec<T> load(const T* p) {
+  Vec<T> v;
+  std::memcpy(&v, p, sizeof v);
+  return v;
+}
+
+template <class T>
+inline void store(T* p, Vec<T> v) {
+  std::memcpy(p, &v, sizeof v);
+}
+
+template <class T>
+inline Vec<T> broadcast(T x) {
+  return x - Vec<T>{};
+}
+
+#if defined(__AVX__) && !defined(__AVX512F__)
+namespace detail {
+/// All ones in the first `n` lanes of a vector of T.
+template <class T>
+inline __m256i first_lanes(int n) {
+  using Int = std::conditional_t<sizeof(T) == 4, int32_t, int64_t>;
+  Vec<Int> lane;
+  for (int i = 0; i < kLanes<T>; ++i) lane[i] = i;
+  return std::bit_cast<__m256i>(lane < n - Vec<Int>{});
+}
+}  // namespace detail
+#endif
+
+/// The first `n` elements at `p` (0 <= n <= kLanes), zeros behind them; memory past them is not touched.
+template <class T>
+inline Vec<T> load_first(const T* p, int n) {
+#if defined(__AVX512F__)
+  if constexpr (sizeof(T) == 4) {
+    return std::bit_cast<Vec<T>>(_mm512_maskz_loadu_ps(__mmask16((1u << n) - 1), p));
+  } else {
+    return std::bit_cast<Vec<T>>(_mm512_maskz_loadu_pd(__mmask8((1u << n) - 1), p));
+  }
+#elif defined(__AVX__)
+  if constexpr (sizeof(T) == 4) {
+    return std::bit_cast<Vec<T>>(_mm256_maskload_ps(p, detail::first_lanes<T>(n)));
+  } else {
+    return std::bit_cast<Vec<T>>(_mm256_maskload_pd(p, detail::first_lanes<T>(n)));
+  }
+#else
+  Vec<T> v{};
+  for (int i = 0; i < kLanes<T>; ++i)
+    if (i < n) v[i] = p[i];
+  return v;
+#endif
+}
+
+/// Writes the first `n` elements of `v` (0 <= n <= kLanes) and nothing else.
+template <class T>
+inline void store_first(T* p, Vec<T> v, int n) {
+#if defined(__AVX512F__)
+  if constexpr (sizeof(T) == 4) {
+    _mm512_mask_storeu_ps(p, __mmask16((1u << n) - 1), std::bit_cast<__m512>(v));
+  } else {
+    _mm512_mask_storeu_pd(p, __mmask8((1u << n) - 1), std::bit_cast<__m512d>(v));
+  }
+#elif defined(__AVX__)
+  if constexpr (sizeof(T) == 4) {
+    _mm256_maskstore_ps(p, detail::first_lanes<T>(n), std::bit_cast<__m256>(v));
+  } else {
+    _mm256_maskstore_pd(p, detail::first_lanes<T>(n), std::bit_cast<__m256d>(v));
+  }
+#else
+  for (int i = 0; i < kLanes<T>; ++i)
+    if (i < n) p[i] = v[i];
+#endif
+}
+
+/// The larger of each pair; where one is NaN, the second.
+template <class V>
+inline V max(V a, V b) {
+  return a > b ? a : b;
+}
+
+/// The sum of the lanes, halves first: a fixed order. T and N are given: horizontal_sum<float, 16>(v).
+template <class T, int N = kLanes<T>>
+inline T horizontal_sum(Vec<T, N> v) {
+  if constexpr (N == 2) {
+    return v[0] + v[1];
+  } else {
+    const auto half = std::bit_cast<std::array<Vec<T, N / 2>, 2>>(v);
+    return horizontal_sum<T, N / 2>(half[0] + half[1]);
+  }
+}
+
+/// The largest lane.
+template <class T, int N = kLanes<T>>
+inline T horizontal_max(Vec<T, N> v) {
+  if constexpr (N == 2) {
+    return v[0] > v[1] ? v[0] : v[1];
+  } else {
+    const auto half = std::bit_cast<std::array<Vec<T, N / 2>, 2>>(v);
+    return horizontal_max<T, N / 2>(max(half[0], half[1]));
+  }
+}
+
+namespace detail {
+/// One butterfly of a transpose: exchanges the off-diagonal S x S blocks of every 2S x 2S block of the rows a (above)
+/// and b (below).
+template <int S, class V, int... I>
+inline void exchange(V& a, V& b, std::integer_sequence<int, I...>) {
+  constexpr int n = int(sizeof...(I));
+  const V upper = __builtin_shufflevector(a, b, (I & S ? (I ^ S) + n : I)...);
+  b = __builtin_shufflevector(a, b, (I & S ? I + n : I ^ S)...);
+  a = upper;
+}
+
+template <int S, class V, int N>
+inline void transpose_step(std::array<V, N>& rows) {
+  for (int i = 0; i < N; ++i)
+    if (!(i & S)) exchange<S>(rows[i], rows[i | S], std::make_integer_sequence<int, N>{});
+  if constexpr (2 * S < N) transpose_step<2 * S, V, N>(rows);
+}
+}  // namespace detail
+
+/// Transposes a square of kLanes<T> rows in registers.
+template <class T>
+inline void transpose(std::array<Vec<T>, size_t(kLanes<T>)>& rows) {
+  detail::transpose_step<1, Vec<T>, kLanes<T>>(rows);
+}
+
+}  // namespace vitrine::simd
