@@ -67,6 +67,10 @@ Saved::Saved(const Node& node) : node_(node) {
 const Tensor& Saved::operator[](size_t i) const { return node_.saved.at(i).tensor; }
 size_t Saved::size() const { return node_.saved.size(); }
 bool Saved::needs(size_t input) const { return node_.edges.at(input).wanted(); }
+const Shape& Saved::input_shape(size_t input) const {
+  const Edge& edge = node_.edges.at(input);
+  return edge.node ? edge.node->outputs[edge.index].shape : edge.leaf.shape();
+}
 
 // Destroying a long chain must not recurse: nodes whose last owner goes are put on a list that the outermost destructor
 // empties.

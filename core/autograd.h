@@ -100,6 +100,8 @@ class Saved {
   const Tensor& operator[](size_t i) const;
   size_t size() const;
   bool needs(size_t input) const;
+  /// The shape of an input whose gradient is wanted.
+  const Shape& input_shape(size_t input) const;
 
  private:
   const Node& node_;

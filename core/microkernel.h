@@ -29,7 +29,7 @@ inline void gemm_tile(int64_t k, const T* a, Strides2 sa, const T* b, int64_t ld
                       int tail) {
   constexpr int kWidth = simd::kLanes<T>;
   using Vec = simd::Vec<T>;
-  auto read = [tail](const T* p, int v) {
+  auto read = [&](const T* p, int v) {
     if constexpr (Partial)
       if (v == V - 1) return simd::load_first(p + v * kWidth, tail);
     return simd::load(p + v * kWidth);

@@ -2,7 +2,7 @@
 
 #include <map>
 
-#include "core/allocator.h"
+#include "core/cuda/check.h"
 #include "core/cuda/stream.h"
 #include "core/error.h"
 
@@ -22,9 +22,9 @@ cublasLtHandle_t cublaslt_handle() {
 }
 
 void* library_workspace() {
-  thread_local std::map<void*, std::byte*> blocks;
-  std::byte*& block = blocks[current_stream()];
-  if (!block) block = allocator(Device::cuda(0)).allocate(kWorkspaceBytes);
+  thread_local std::map<void*, void*> blocks;
+  void*& block = blocks[current_stream()];
+  if (!block) check_cuda(cudaMalloc(&block, kWorkspaceBytes), "workspace");
   return block;
 }
 

@@ -6,12 +6,12 @@
 #include <new>
 #include <oneapi/dnnl/dnnl.hpp>
 #include <optional>
-#include <stdexcept>
 #include <type_traits>
 #include <vector>
 
 #include "core/float16.h"
 #include "core/parallel.h"
+#include "ops/matmul/blocked.h"
 
 namespace vitrine::onednn {
 namespace {
@@ -49,13 +49,12 @@ class Buffer {
   size_t size_ = 0;
 };
 
-size_t size_of(Type t) { return t == Type::f32 ? 4 : 2; }
-memory::data_type dnnl_type(Type t) { return t == Type::f32 ? memory::data_type::f32 : memory::data_type::bf16; }
+memory::data_type dnnl_type(Dtype t) { return t == Dtype::f32 ? memory::data_type::f32 : memory::data_type::bf16; }
 
 // ---- Descriptions -----------------------------------------------------------------------------------------------
 
 /// Gives dimensions of length 1 the strides of a dense matrix, so that equal products get equal descriptions.
-void normalise(Operand& x, int64_t rows, int64_t columns) {
+void normalise(GemmOperand& x, int64_t rows, int64_t columns) {
   if (columns == 1 && x.row > 0) x.column = 1;
   if (rows == 1) x.row = x.column == 1 ? columns : 1;
 }
@@ -66,16 +65,17 @@ void merge_batch(GemmDesc& d) {
     const int64_t size = d.batch_shape[i];
     if (size == 1) continue;
     const bool merges = out > 0 && [&] {
-      for (const Operand* x : {&d.a, &d.b, &d.c})
+      for (const GemmOperand* x : {&d.a, &d.b, &d.c})
         if (x->batch[out - 1] != x->batch[i] * size) return false;
       return true;
     }();
     if (!merges) d.batch_shape[out++] = 1;
     d.batch_shape[out - 1] *= size;
-    for (Operand* x : {&d.a, &d.b, &d.c}) x->batch[out - 1] = x->batch[i];
+    for (GemmOperand* x : {&d.a, &d.b, &d.c}) x->batch[out - 1] = x->batch[i];
   }
   d.batch_dims = out;
-  for (int i = out; i < kMaxBatchDims; ++i) d.batch_shape[i] = d.a.batch[i] = d.b.batch[i] = d.c.batch[i] = 0;
+  for (int i = out; i < GemmOperand::kMaxBatchDims; ++i)
+    d.batch_shape[i] = d.a.batch[i] = d.b.batch[i] = d.c.batch[i] = 0;
 }
 
 /// The same product with as few dimensions as possible: batch dimensions that follow each other in memory merge, and a
@@ -90,33 +90,29 @@ GemmDesc canonical(GemmDesc d) {
     d.batch_dims = 0;
     d.batch_shape[0] = d.a.batch[0] = d.c.batch[0] = 0;
   }
-  if (!d.bias) d.bias_type = Type::f32;
+  if (!d.bias) d.bias_type = Dtype::f32;
   return d;
 }
 
 void validate(const GemmDesc& d) {
   auto require = [](bool ok, const char* what) {
-    if (!ok) throw std::invalid_argument(what);
+    if (!ok) throw ValueError(what);
   };
   require(d.m >= 0 && d.n >= 0 && d.k >= 0, "onednn::gemm: negative size");
-  require(d.batch_dims >= 0 && d.batch_dims <= kMaxBatchDims, "onednn::gemm: more than 6 batch dimensions");
+  require(d.batch_dims >= 0 && d.batch_dims <= GemmOperand::kMaxBatchDims,
+          "onednn::gemm: more than 6 batch dimensions");
+  auto known = [](Dtype t) { return t == Dtype::f32 || t == Dtype::bf16; };
+  require(known(d.a.type) && known(d.c.type) && known(d.bias_type), "onednn::gemm: neither f32 nor bf16");
   require(d.a.type == d.b.type, "onednn::gemm: a and b differ in type");
-  require(d.a.type == Type::bf16 || d.c.type == Type::f32, "onednn::gemm: f32 factors need an f32 result");
+  require(d.a.type == Dtype::bf16 || d.c.type == Dtype::f32, "onednn::gemm: f32 factors need an f32 result");
   require(!d.bias || !d.accumulate, "onednn::gemm: bias and accumulate exclude each other");
   require(d.c.column == 1 || d.n <= 1, "onednn::gemm: the columns of c are not contiguous");
   require(d.c.row >= d.n || d.m <= 1, "onednn::gemm: the rows of c overlap");
 }
 
-int64_t batch_count(const GemmDesc& d) {
-  int64_t count = 1;
-  for (int i = 0; i < d.batch_dims; ++i) count *= d.batch_shape[i];
-  return count;
-}
-
 /// `x` as a dense batch of rows x columns, in the order (rows or columns first) that its strides already have.
-Operand dense(const GemmDesc& d, Operand x, Type type, int64_t rows, int64_t columns) {
+GemmOperand dense(const GemmDesc& d, GemmOperand x, int64_t rows, int64_t columns) {
   const bool transposed = x.row == 1 && x.column != 1;
-  x.type = type;
   x.row = transposed ? 1 : columns;
   x.column = transposed ? rows : 1;
   int64_t stride = rows * columns;
@@ -127,65 +123,56 @@ Operand dense(const GemmDesc& d, Operand x, Type type, int64_t rows, int64_t col
   return x;
 }
 
-bool has_plain_layout(const Operand& x, int64_t rows, int64_t columns) {
+bool has_plain_layout(const GemmOperand& x, int64_t rows, int64_t columns) {
   return (x.column == 1 && x.row >= columns) || (x.row == 1 && x.column >= rows);
 }
 
 // ---- Copies -----------------------------------------------------------------------------------------------------
 
-template <class To, class From>
-To convert(From x) {
-  if constexpr (std::is_same_v<To, From>) {
-    return x;
-  } else {
-    return To(float(x));
-  }
-}
-
 template <class From, class To>
-void copy_rows(const GemmDesc& d, const Operand& from, const Operand& to, int64_t rows, int64_t columns, const From* x,
-               To* y) {
+void copy_rows(const GemmDesc& d, const GemmOperand& from, const GemmOperand& to, int64_t rows, int64_t columns,
+               const From* x, To* y) {
   // Walk along the destination's contiguous dimension.
   const bool swap = to.row == 1 && to.column != 1;
   if (swap) std::swap(rows, columns);
   const int64_t from_row = swap ? from.column : from.row, from_column = swap ? from.row : from.column;
   const int64_t to_row = swap ? to.column : to.row;
-  parallel_for(batch_count(d) * rows, std::max<int64_t>(1, 16384 / columns), [&](int64_t begin, int64_t end) {
+  parallel_for(d.batch_count() * rows, std::max<int64_t>(1, 16384 / columns), [&](int64_t begin, int64_t end) {
     for (int64_t line = begin; line < end; ++line) {
-      int64_t rest = line / rows, source = (line % rows) * from_row, target = (line % rows) * to_row;
-      for (int i = d.batch_dims - 1; i >= 0; --i) {
-        source += rest % d.batch_shape[i] * from.batch[i];
-        target += rest % d.batch_shape[i] * to.batch[i];
-        rest /= d.batch_shape[i];
-      }
-      const From* p = x + source;
-      To* q = y + target;
+      const From* p = x + d.batch_offset(from, line / rows) + line % rows * from_row;
+      To* q = y + d.batch_offset(to, line / rows) + line % rows * to_row;
+      auto at = [p](int64_t j) {
+        if constexpr (std::is_same_v<From, To>)
+          return p[j];
+        else
+          return convert<To>(p[j]);
+      };
       if (from_column == 1) {
-        for (int64_t j = 0; j < columns; ++j) q[j] = convert<To>(p[j]);
+        for (int64_t j = 0; j < columns; ++j) q[j] = at(j);
       } else {
-        for (int64_t j = 0; j < columns; ++j) q[j] = convert<To>(p[j * from_column]);
+        for (int64_t j = 0; j < columns; ++j) q[j] = at(j * from_column);
       }
     }
   });
 }
 
-void copy(const GemmDesc& d, const Operand& from, const Operand& to, int64_t rows, int64_t columns, const void* x,
-          void* y) {
+void copy(const GemmDesc& d, const GemmOperand& from, const GemmOperand& to, int64_t rows, int64_t columns,
+          const void* x, void* y) {
   const auto* xf = static_cast<const float*>(x);
   const auto* xb = static_cast<const bf16*>(x);
   auto* yf = static_cast<float*>(y);
   auto* yb = static_cast<bf16*>(y);
-  if (from.type == Type::f32) {
-    if (to.type == Type::f32) return copy_rows(d, from, to, rows, columns, xf, yf);
+  if (from.type == Dtype::f32) {
+    if (to.type == Dtype::f32) return copy_rows(d, from, to, rows, columns, xf, yf);
     return copy_rows(d, from, to, rows, columns, xf, yb);
   }
-  if (to.type == Type::f32) return copy_rows(d, from, to, rows, columns, xb, yf);
+  if (to.type == Dtype::f32) return copy_rows(d, from, to, rows, columns, xb, yf);
   copy_rows(d, from, to, rows, columns, xb, yb);
 }
 
 // ---- Primitives -------------------------------------------------------------------------------------------------
 
-memory::desc dnnl_desc(const GemmDesc& d, const Operand& x, int64_t rows, int64_t columns) {
+memory::desc dnnl_desc(const GemmDesc& d, const GemmOperand& x, int64_t rows, int64_t columns) {
   memory::dims sizes, strides;
   for (int i = 0; i < d.batch_dims; ++i) {
     const bool repeats = x.batch[i] == 0;
@@ -208,6 +195,8 @@ memory::desc bias_desc(const GemmDesc& d) {
 /// oneDNN's description of `d` as it stands, or nothing where it has no code. `pack_b` leaves b's layout to oneDNN.
 std::optional<PrimitiveDesc> describe(const GemmDesc& d, bool pack_b) {
   if (!has_plain_layout(d.a, d.m, d.k) || !has_plain_layout(d.b, d.k, d.n)) return std::nullopt;
+  for (int i = 0; i < d.batch_dims; ++i)
+    if (d.a.batch[i] == 0 && d.b.batch[i] == 0) return std::nullopt;  // one operand must have the result's size
   const memory::desc a = dnnl_desc(d, d.a, d.m, d.k), c = dnnl_desc(d, d.c, d.m, d.n);
   const memory::desc b =
       pack_b ? memory::desc({d.k, d.n}, dnnl_type(d.b.type), memory::format_tag::any) : dnnl_desc(d, d.b, d.k, d.n);
@@ -236,11 +225,22 @@ bool contains(const std::optional<PrimitiveDesc>& pd, const char* text) {
   return pd && std::strstr(pd->impl_info_str(), text);
 }
 
-/// Whether `pd` runs at the speed of its type. For bf16 that takes blocked kernels with bf16 instructions; f32 is also
-/// good unblocked, where copies for the sake of blocked kernels cost what they win.
-bool is_fast(const std::optional<PrimitiveDesc>& pd, Type type) {
-  if (!pd || contains(pd, "ref")) return false;
-  return type == Type::f32 || (contains(pd, "brg") && (contains(pd, "bf16") || contains(pd, "amx")));
+/// Whether the AVX-512 bf16 dot product beats f32 arithmetic: twice its rate on Zen 4, half on Sapphire Rapids, where
+/// only AMX pays.
+bool bf16_dot_product_pays() {
+#if defined(__x86_64__)
+  return !__builtin_cpu_is("intel");
+#else
+  return true;
+#endif
+}
+
+/// Whether oneDNN has blocked kernels for this description, with bf16 instructions if it is bf16. All else is ours: its
+/// unblocked f32 code is no faster than blocked_gemm, allocates on every call, and splits k by the number of threads,
+/// so that results change with it; its other bf16 code and its reference code are slow.
+bool is_fast(const std::optional<PrimitiveDesc>& pd, Dtype type) {
+  if (!pd || !contains(pd, "brg")) return false;
+  return type == Dtype::f32 || contains(pd, "amx") || (contains(pd, "bf16") && bf16_dot_product_pays());
 }
 
 /// A product ready to run: what was asked, what is asked of oneDNN after copies, and the primitive with its memories.
@@ -249,13 +249,12 @@ struct Prepared {
   bool packed = false;
   int threads = 0;
   uint64_t last_use = 0;
-  bool copy_a = false, copy_b = false, copy_c = false, copy_bias = false;
-  std::optional<PrimitiveDesc> pd;
+  bool copy_a = false, copy_b = false, copy_c = false;
+  std::optional<PrimitiveDesc> pd;  ///< empty where blocked_gemm runs
   dnnl::primitive primitive;
   memory a, b, bias, c, scratch;
 
   Prepared(const GemmDesc& d, bool pack_b, int thread_count);
-  bool widens() const { return run.a.type != asked.a.type; }
 
  private:
   void choose();
@@ -263,49 +262,29 @@ struct Prepared {
 
 constexpr int kA = 1, kB = 2, kC = 4;
 
-/// Picks the first fast one of: as asked, with some operands dense (few before many), widened to f32. Failing all, what
-/// runs with the fewest changes.
+/// Finds the first fast one of: as asked, and for bf16 with some operands dense, few before many. (In f32 the copies
+/// cost what blocked kernels win.)
 void Prepared::choose() {
-  std::optional<GemmDesc> slow;
-  auto fits = [&](const GemmDesc& d) {
-    auto candidate = describe(d, false);
-    if (candidate && !slow) slow = d;
-    if (!is_fast(candidate, d.a.type)) return false;
-    run = d;
-    pd = std::move(candidate);
-    return true;
-  };
-  for (Type type : {asked.a.type, Type::f32}) {
-    for (int operands : {0, kA, kB, kC, kA | kB, kA | kC, kB | kC, kA | kB | kC}) {
-      GemmDesc d = asked;
-      const bool widen = type != asked.a.type;
-      if (widen) d.bias_type = Type::f32;
-      if (widen || operands & kA) d.a = dense(asked, asked.a, type, asked.m, asked.k);
-      if (widen || operands & kB) d.b = dense(asked, asked.b, type, asked.k, asked.n);
-      if (operands & kC || (widen && asked.c.type != type)) {
-        d.c = dense(asked, asked.c, widen ? type : asked.c.type, asked.m, asked.n);
-      }
-      if (fits(d)) return;
+  for (int operands : {0, kA, kB, kC, kA | kB, kA | kC, kB | kC, kA | kB | kC}) {
+    if (operands != 0 && (packed || asked.a.type == Dtype::f32)) return;
+    run = asked;
+    if (operands & kA) run.a = dense(asked, asked.a, asked.m, asked.k);
+    if (operands & kB) run.b = dense(asked, asked.b, asked.k, asked.n);
+    if (operands & kC) run.c = dense(asked, asked.c, asked.m, asked.n);
+    auto candidate = describe(run, packed);
+    if (is_fast(candidate, run.a.type)) {
+      pd = std::move(candidate);
+      return;
     }
   }
-  if (!slow) throw std::runtime_error("onednn::gemm: no implementation for this product");
-  run = *slow;
-  pd = describe(run, false);
 }
 
 Prepared::Prepared(const GemmDesc& d, bool pack_b, int thread_count) : asked(d), packed(pack_b), threads(thread_count) {
-  if (packed) {
-    run = asked;
-    pd = describe(run, true);
-    if (!is_fast(pd, asked.a.type)) pd.reset();
-    if (!pd) return;
-  } else {
-    choose();
-  }
+  choose();
+  if (!pd) return;
   copy_a = run.a != asked.a;
   copy_b = run.b != asked.b;
   copy_c = run.c != asked.c;
-  copy_bias = run.bias && run.bias_type != asked.bias_type;
   primitive = dnnl::matmul(*pd);
   a = memory(pd->src_desc(), engine(), nullptr);
   b = memory(pd->weights_desc(), engine(), nullptr);
@@ -334,7 +313,7 @@ class Cache {
     return **oldest;
   }
 
-  Buffer scratch, a, b, bias, c;
+  Buffer scratch, a, b, c;
 
  private:
   static constexpr size_t kCapacity = 128;
@@ -347,11 +326,25 @@ Cache& cache() {
   return c;
 }
 
+template <class T, class C>
+void run_blocked(const GemmDesc& d, const void* a, const void* b, const void* bias, void* c) {
+  const T *ta = static_cast<const T*>(a), *tb = static_cast<const T*>(b);
+  C* tc = static_cast<C*>(c);
+  if (d.bias_type == Dtype::f32) return blocked_gemm(d, ta, tb, static_cast<const float*>(bias), tc);
+  blocked_gemm(d, ta, tb, static_cast<const bf16*>(bias), tc);
+}
+
+void run_blocked(const GemmDesc& d, const void* a, const void* b, const void* bias, void* c) {
+  if (d.a.type == Dtype::f32) return run_blocked<float, float>(d, a, b, bias, c);
+  if (d.c.type == Dtype::f32) return run_blocked<bf16, float>(d, a, b, bias, c);
+  run_blocked<bf16, bf16>(d, a, b, bias, c);
+}
+
 /// c = bias in every row, or 0: what is left of a product whose k is 0.
 void fill_with_bias(const GemmDesc& d, const void* bias, void* c) {
   if (d.accumulate) return;
   const float zero = 0;
-  const Operand row{d.bias ? d.bias_type : Type::f32, 0, d.bias ? 1 : 0, {}};
+  const GemmOperand row{d.bias ? d.bias_type : Dtype::f32, 0, d.bias ? 1 : 0, {}};
   copy(d, row, d.c, d.m, d.n, d.bias ? bias : &zero, c);
 }
 
@@ -364,7 +357,7 @@ struct PackedB::Layout {
 
 PackedB::PackedB(const GemmDesc& desc, const void* b) : layout_(std::make_unique<Layout>()) {
   validate(desc);
-  if (desc.batch_dims != 0) throw std::invalid_argument("onednn::PackedB: b has batch dimensions");
+  if (desc.batch_dims != 0) throw ValueError("onednn::PackedB: b has batch dimensions");
   const GemmDesc d = canonical(desc);
   if (d.m * d.n * d.k == 0 || !has_plain_layout(d.b, d.k, d.n)) return;
   const auto pd = describe(d, true);
@@ -382,7 +375,7 @@ PackedB& PackedB::operator=(PackedB&&) noexcept = default;
 
 void gemm(const GemmDesc& desc, const void* a, const void* b, const void* bias, void* c, const PackedB* packed) {
   validate(desc);
-  if (desc.m == 0 || desc.n == 0 || batch_count(desc) == 0) return;
+  if (desc.m == 0 || desc.n == 0 || desc.batch_count() == 0) return;
   if (desc.k == 0) return fill_with_bias(desc, bias, c);
   const GemmDesc d = canonical(desc);
   Cache& cached = cache();
@@ -394,22 +387,19 @@ void gemm(const GemmDesc& desc, const void* a, const void* b, const void* bias, 
   const bool use_packed = p != nullptr;
   if (!p) p = &cached.find(d, false);
 
+  if (!p->pd) return run_blocked(d, a, b, bias, c);
+
   const GemmDesc& r = p->run;
-  const size_t batch = size_t(batch_count(d));
-  auto converted = [&](Buffer& buffer, const Operand& from, const Operand& to, int64_t rows, int64_t columns,
+  const size_t batch = size_t(d.batch_count());
+  auto converted = [&](Buffer& buffer, const GemmOperand& from, const GemmOperand& to, int64_t rows, int64_t columns,
                        const void* x, bool read) {
-    void* y = buffer.at_least(batch * size_t(rows * columns) * size_of(to.type));
+    void* y = buffer.at_least(batch * size_t(rows * columns) * size_t(size_of(to.type)));
     if (read) copy(d, from, to, rows, columns, x, y);
     return y;
   };
   if (p->copy_a) a = converted(cached.a, d.a, r.a, d.m, d.k, a, true);
   if (p->copy_b) b = converted(cached.b, d.b, r.b, d.k, d.n, b, true);
   void* out = p->copy_c ? converted(cached.c, d.c, r.c, d.m, d.n, c, d.accumulate) : c;
-  if (p->copy_bias) {
-    auto* wide = static_cast<float*>(cached.bias.at_least(size_t(d.n) * sizeof(float)));
-    for (int64_t j = 0; j < d.n; ++j) wide[j] = static_cast<const bf16*>(bias)[j];
-    bias = wide;
-  }
 
   p->a.set_data_handle(const_cast<void*>(a));
   if (!use_packed) p->b.set_data_handle(const_cast<void*>(b));
@@ -430,9 +420,9 @@ void gemm(const GemmDesc& desc, const void* a, const void* b, const void* bias, 
 
 Plan plan(const GemmDesc& desc) {
   validate(desc);
-  if (desc.m * desc.n * desc.k * batch_count(desc) == 0) return {"none", false, false, false, false};
+  if (desc.m * desc.n * desc.k * desc.batch_count() == 0) return {"none", false, false, false};
   const Prepared& p = cache().find(canonical(desc), false);
-  return {p.pd->impl_info_str(), p.copy_a, p.copy_b, p.copy_c, p.widens()};
+  return {p.pd ? p.pd->impl_info_str() : "blocked", p.copy_a, p.copy_b, p.copy_c};
 }
 
 std::string implementation(const GemmDesc& desc) { return plan(desc).implementation; }

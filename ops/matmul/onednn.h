@@ -1,39 +1,13 @@
 #pragma once
-#include <array>
-#include <cstdint>
 #include <memory>
 #include <string>
+
+#include "ops/matmul/gemm_desc.h"
 
 /// The one door to oneDNN's matrix product, for its 2.6 (Debian 12) and 3.x interfaces. Raw pointers in, raw pointers
 /// out; primitives are kept per thread, by description. Softmax stays ours: oneDNN's falls to reference code on rows
 /// padded to a larger stride.
 namespace vitrine::onednn {
-
-enum class Type : uint8_t { f32, bf16 };
-
-constexpr int kMaxBatchDims = 6;
-
-/// Element (b.., i, j) lies at batch . b + i * row + j * column, counted in elements. Strides of a and b may be any
-/// non-negative numbers (0 repeats); c needs column == 1 and rows that do not overlap.
-struct Operand {
-  Type type = Type::f32;
-  int64_t row = 0, column = 1;
-  std::array<int64_t, kMaxBatchDims> batch{};
-  bool operator==(const Operand&) const = default;
-};
-
-/// c [batch.., m, n] = a [batch.., m, k] * b [batch.., k, n] + bias [n], or c += that if `accumulate`. a and b share a
-/// type; sums are kept in f32. Sizes of 0 are allowed. The bias is dense.
-struct GemmDesc {
-  int64_t m = 0, n = 0, k = 0;
-  int batch_dims = 0;
-  std::array<int64_t, kMaxBatchDims> batch_shape{};
-  Operand a{}, b{}, c{};
-  bool bias = false;
-  Type bias_type = Type::f32;
-  bool accumulate = false;
-  bool operator==(const GemmDesc&) const = default;
-};
 
 /// A weight matrix in the layout that oneDNN prefers, for weights that stay the same over many calls: 3 % faster on one
 /// core and up to 16 % (bf16) on two, since no thread copies tiles of b again. The owner makes a new one when the
@@ -53,19 +27,20 @@ class PackedB {
   std::unique_ptr<Layout> layout_;
 };
 
-/// Runs the product. A repeated description allocates no buffers. `packed`, if given, holds the same values as `b` and
-/// is used where its layout suits this description; `b` must be valid too. Throws std::invalid_argument for a
-/// description that breaks the rules above.
+/// Runs the product: f32 times f32 into f32, or bf16 times bf16 into f32 or bf16; bias f32 or bf16. A repeated
+/// description allocates no buffers, and the number of threads does not change the result. `packed`, if given, holds
+/// the same values as `b` and is used where its layout suits this description; `b` must be valid too. @throws
+/// ValueError for a description that breaks these rules or those of GemmDesc.
 void gemm(const GemmDesc& desc, const void* a, const void* b, const void* bias, void* c,
           const PackedB* packed = nullptr);
 
-/// How a product runs. Operands whose strides would push oneDNN to slow code pass through dense copies: strides it has
-/// no kernel for, and bf16 views that miss its blocked kernels. bf16 without native instructions is widened to f32,
-/// which is faster than oneDNN's emulation. bench_onednn shows the times.
+/// How a product runs. Only oneDNN's blocked kernels are used, in bf16 only where the processor multiplies bf16 faster
+/// than f32. bf16 views that would miss them pass through dense copies; all else runs on blocked_gemm.
 struct Plan {
-  std::string implementation;  ///< oneDNN's name, such as "brg:avx512_core"; "none" for an empty product
-  bool copies_a = false, copies_b = false, copies_c = false, widens = false;
+  std::string implementation;  ///< oneDNN's name, such as "brg:avx512_core"; "blocked"; "none" for an empty product
+  bool copies_a = false, copies_b = false, copies_c = false;
 };
+/// The plan for a description, which must be valid.
 Plan plan(const GemmDesc& desc);
 
 /// plan(desc).implementation.

@@ -42,8 +42,8 @@ std::map<DeviceType, std::set<std::string>> slots_of(const std::string& folder) 
 }
 
 /// The function declarations of a header without a comment: neither a line "///" above (other declarations, a struct
-/// and template heads may stand between) nor "///<" behind. Declarations start in the first column and name a type before the
-/// function's name.
+/// and template heads may stand between) nor "///<" behind. Declarations start in the first column and name a type
+/// before the function's name.
 std::vector<std::string> uncommented_functions(const std::string& header) {
   static const std::regex declaration(R"(^(inline |constexpr |\[\[nodiscard\]\] )*[A-Za-z_][\w:<>, *&]*[ &*]\w+\(.*)");
   static const std::regex not_one(R"(^(using|namespace|struct|class|enum|return|typedef|static_assert|#)\b.*)");

@@ -9,20 +9,17 @@
 #include "tests/support/catch.h"
 
 using namespace vitrine;
-using onednn::GemmDesc;
-using onednn::Operand;
-using onednn::Type;
 
 namespace {
 
 /// Elements of either type behind one interface. Values are small integers, so that every product and sum is exact in
 /// float and results are compared with ==.
 struct Data {
-  Type type;
+  Dtype type;
   std::vector<float> f;
   std::vector<bf16> h;
 
-  Data(Type t, int64_t size, uint32_t seed) : type(t) {
+  Data(Dtype t, int64_t size, uint32_t seed) : type(t) {
     std::mt19937 random(seed);
     for (int64_t i = 0; i < size; ++i) {
       const float x = float(int(random() % 9) - 4);
@@ -30,11 +27,11 @@ struct Data {
       h.push_back(bf16(x));
     }
   }
-  float operator[](int64_t i) const { return type == Type::f32 ? f[size_t(i)] : float(h[size_t(i)]); }
-  void* pointer() { return type == Type::f32 ? static_cast<void*>(f.data()) : h.data(); }
+  float operator[](int64_t i) const { return type == Dtype::f32 ? f[size_t(i)] : float(h[size_t(i)]); }
+  void* pointer() { return type == Dtype::f32 ? static_cast<void*>(f.data()) : h.data(); }
 };
 
-int64_t extent(const GemmDesc& d, const Operand& x, int64_t rows, int64_t columns) {
+int64_t extent(const GemmDesc& d, const GemmOperand& x, int64_t rows, int64_t columns) {
   int64_t last = (rows - 1) * x.row + (columns - 1) * x.column;
   for (int i = 0; i < d.batch_dims; ++i) last += (d.batch_shape[size_t(i)] - 1) * x.batch[size_t(i)];
   return last + 1;
@@ -77,7 +74,7 @@ bool is_exact(const GemmDesc& d, bool pack = false) {
   return true;
 }
 
-GemmDesc matrices(int64_t m, int64_t n, int64_t k, Type in = Type::f32, Type out = Type::f32) {
+GemmDesc matrices(int64_t m, int64_t n, int64_t k, Dtype in = Dtype::f32, Dtype out = Dtype::f32) {
   GemmDesc d{.m = m, .n = n, .k = k};
   d.a = {in, k, 1, {}};
   d.b = {in, n, 1, {}};
@@ -86,14 +83,14 @@ GemmDesc matrices(int64_t m, int64_t n, int64_t k, Type in = Type::f32, Type out
 }
 
 /// q k^T (or p v) on heads that are strided views of one [B, L, 3, H, D] tensor.
-GemmDesc scores(int64_t B, int64_t H, int64_t L, int64_t D, Type t) {
+GemmDesc scores(int64_t B, int64_t H, int64_t L, int64_t D, Dtype t) {
   GemmDesc d{.m = L, .n = L, .k = D, .batch_dims = 2, .batch_shape = {B, H}};
   d.a = {t, 3 * H * D, 1, {L * 3 * H * D, D}};
   d.b = {t, 1, 3 * H * D, {L * 3 * H * D, D}};
   d.c = {t, L, 1, {H * L * L, L * L}};
   return d;
 }
-GemmDesc weighted_values(int64_t B, int64_t H, int64_t L, int64_t D, Type t) {
+GemmDesc weighted_values(int64_t B, int64_t H, int64_t L, int64_t D, Dtype t) {
   GemmDesc d{.m = L, .n = D, .k = L, .batch_dims = 2, .batch_shape = {B, H}};
   d.a = {t, L, 1, {H * L * L, L * L}};
   d.b = {t, 3 * H * D, 1, {L * 3 * H * D, D}};
@@ -106,9 +103,9 @@ bool starts_with(const std::string& text, const std::string& head) { return text
 }  // namespace
 
 TEST_CASE("onednn: products of every layout and type are exact", "[unit]") {
-  for (Type in : {Type::f32, Type::bf16})
-    for (Type out : {Type::f32, Type::bf16}) {
-      if (in == Type::f32 && out == Type::bf16) continue;
+  for (Dtype in : {Dtype::f32, Dtype::bf16})
+    for (Dtype out : {Dtype::f32, Dtype::bf16}) {
+      if (in == Dtype::f32 && out == Dtype::bf16) continue;
       for (int64_t m : {1, 5, 197})
         for (int64_t n : {1, 10, 33})
           for (int64_t k : {1, 7, 64}) {
@@ -137,7 +134,7 @@ TEST_CASE("onednn: products of every layout and type are exact", "[unit]") {
 }
 
 TEST_CASE("onednn: batches, views of heads, and broadcast operands are exact", "[unit]") {
-  for (Type t : {Type::f32, Type::bf16}) {
+  for (Dtype t : {Dtype::f32, Dtype::bf16}) {
     CHECK(is_exact(scores(2, 3, 37, 16, t)));
     CHECK(is_exact(weighted_values(2, 3, 37, 16, t)));
     GemmDesc d = matrices(5, 6, 7, t, t);
@@ -154,7 +151,7 @@ TEST_CASE("onednn: batches, views of heads, and broadcast operands are exact", "
 
 TEST_CASE("onednn: empty products", "[unit]") {
   CHECK(is_exact(matrices(3, 4, 0)));
-  GemmDesc d = matrices(3, 4, 0, Type::bf16, Type::bf16);
+  GemmDesc d = matrices(3, 4, 0, Dtype::bf16, Dtype::bf16);
   d.bias = true;
   CHECK(is_exact(d));
   d.bias = false, d.accumulate = true;
@@ -168,30 +165,36 @@ TEST_CASE("onednn: empty products", "[unit]") {
 
 TEST_CASE("onednn: wrong descriptions are refused", "[unit]") {
   GemmDesc d = matrices(2, 3, 4);
-  d.b.type = Type::bf16;
-  CHECK_THROWS_AS(onednn::plan(d), std::invalid_argument);
-  d = matrices(2, 3, 4, Type::f32, Type::bf16);
-  CHECK_THROWS_AS(onednn::plan(d), std::invalid_argument);
+  d.b.type = Dtype::bf16;
+  CHECK_THROWS_AS(onednn::plan(d), ValueError);
+  d = matrices(2, 3, 4, Dtype::f32, Dtype::bf16);
+  CHECK_THROWS_AS(onednn::plan(d), ValueError);
   d = matrices(2, 3, 4);
   d.c.row = 2;
-  CHECK_THROWS_AS(onednn::plan(d), std::invalid_argument);
+  CHECK_THROWS_AS(onednn::plan(d), ValueError);
   d = matrices(2, 3, 4);
   d.bias = d.accumulate = true;
-  CHECK_THROWS_AS(onednn::plan(d), std::invalid_argument);
+  CHECK_THROWS_AS(onednn::plan(d), ValueError);
 }
 
-// Where oneDNN has only slow code, the adapter must not use it: reference code for any layout, unblocked bf16 for the
-// transposed views of attention (20 times slower where the processor has AMX), bf16 without bf16 instructions.
+// oneDNN has slow code for some layouts: reference loops, unblocked bf16 for the transposed views of attention (20
+// times slower where the processor has AMX), bf16 without bf16 instructions. The adapter must use none of it.
 TEST_CASE("onednn: no product of the models runs on slow code", "[unit]") {
   auto check = [](const GemmDesc& d) {
     const onednn::Plan p = onednn::plan(d);
-    INFO(d.m << "x" << d.n << "x" << d.k << " type " << int(d.a.type) << ": " << p.implementation << " copies "
-             << p.copies_a << p.copies_b << p.copies_c << " widens " << p.widens);
-    CHECK_FALSE(starts_with(p.implementation, "ref"));
+    // What runs blocked in oneDNN at all on this processor must do so for every layout of the models; f32 heads are
+    // ours.
+    const std::string simple = onednn::implementation(matrices(197, 384, 384, d.a.type, d.a.type));
+    if (d.batch_dims == 0 || d.a.type == Dtype::bf16) {
+      CHECK(starts_with(p.implementation, "brg") == starts_with(simple, "brg"));
+    }
+    INFO(d.m << "x" << d.n << "x" << d.k << " " << to_string(d.a.type) << ": " << p.implementation << " copies "
+             << p.copies_a << p.copies_b << p.copies_c);
     const bool native = p.implementation.find("bf16") != std::string::npos || p.implementation.find("amx") < 99;
-    if (d.a.type == Type::bf16) CHECK((p.widens || (native && starts_with(p.implementation, "brg"))));
+    CHECK((p.implementation == "blocked" ||
+           (starts_with(p.implementation, "brg") && (d.a.type == Dtype::f32 || native))));
   };
-  for (Type t : {Type::f32, Type::bf16}) {
+  for (Dtype t : {Dtype::f32, Dtype::bf16}) {
     for (int64_t rows : {197, 1576}) {
       for (auto [n, k] : {std::pair<int64_t, int64_t>{1152, 384}, {384, 384}, {1536, 384}, {384, 1536}, {1000, 384}}) {
         GemmDesc d = matrices(rows, n, k, t, t);
@@ -207,14 +210,13 @@ TEST_CASE("onednn: no product of the models runs on slow code", "[unit]") {
     check(weighted_values(8, 6, 197, 64, t));
     GemmDesc odd = matrices(197, 197, 64, t, t);
     odd.a.row = 128, odd.a.column = 2;
-    check(odd);
-    CHECK(onednn::plan(odd).copies_a);
+    if (t == Dtype::bf16) check(odd);
   }
 }
 
 TEST_CASE("onednn: a repeated product allocates nothing", "[unit]") {
-  for (const GemmDesc& d :
-       {scores(2, 6, 197, 64, Type::bf16), weighted_values(1, 6, 197, 64, Type::bf16), matrices(197, 384, 384)}) {
+  for (const GemmDesc& d : {scores(2, 6, 197, 64, Dtype::bf16), weighted_values(1, 6, 197, 64, Dtype::bf16),
+                            matrices(197, 384, 384), scores(2, 6, 197, 64, Dtype::f32)}) {
     Data a(d.a.type, extent(d, d.a, d.m, d.k), 1), b(d.b.type, extent(d, d.b, d.k, d.n), 2);
     Data c(d.c.type, extent(d, d.c, d.m, d.n), 3);
     for (int warm = 0; warm < 3; ++warm) onednn::gemm(d, a.pointer(), b.pointer(), nullptr, c.pointer());
@@ -226,6 +228,24 @@ TEST_CASE("onednn: a repeated product allocates nothing", "[unit]") {
     CHECK(after.hblks == before.hblks);
     CHECK(after.arena == before.arena);
   }
+}
+
+TEST_CASE("onednn: the same bits for every number of threads", "[unit]") {
+  const int before = num_threads();
+  for (const GemmDesc& d : {matrices(197, 384, 1536), matrices(384, 384, 1576), matrices(4, 4, 20000)}) {
+    std::mt19937 random(5);
+    std::vector<float> a(size_t(d.m * d.k)), b(size_t(d.k * d.n)), one(size_t(d.m * d.n)), many = one;
+    for (auto* v : {&a, &b})
+      for (auto& x : *v) x = float(random()) * 0x1p-32f - 0.5f;
+    set_num_threads(1);
+    onednn::gemm(d, a.data(), b.data(), nullptr, one.data());
+    for (int threads : {2, 3, 8}) {
+      set_num_threads(threads);
+      onednn::gemm(d, a.data(), b.data(), nullptr, many.data());
+      CHECK(one == many);
+    }
+  }
+  set_num_threads(before);
 }
 
 TEST_CASE("onednn: the cache stays correct when it overflows", "[unit]") {

@@ -42,8 +42,14 @@ struct Contract {
   Gradients vjp(const Saved&, const Tensor&) const { return cotangents; }
 };
 
-Tensor wrong(const Tensor& gradient, double factor) {
-  if (!gradient.defined()) return gradient;
+/// `gradient` times factor; where it is zero (or undefined, which means zero), the factor itself.
+Tensor wrong(const Edge& edge, const Tensor& gradient, double factor) {
+  if (!gradient.defined()) {
+    if (!edge.wanted()) return gradient;
+    if (edge.leaf.defined()) return full(edge.leaf.shape(), factor, edge.leaf.options());
+    const OutputInfo& info = edge.node->outputs[edge.index];
+    return full(info.shape, factor, info.options);
+  }
   std::vector<double> values = gradient.to_vector();
   const bool zero = std::all_of(values.begin(), values.end(), [](double v) { return v == 0; });
   for (double& v : values) v = zero ? factor : v * factor;
@@ -61,7 +67,7 @@ struct WrongNode final : Node {
   Gradients vjp(std::span<const Tensor> douts) const override {
     Gradients g = original->vjp(douts);
     for (int i = 0; i < int(g.size()); ++i)
-      if (mutation().input < 0 || mutation().input == i) g[i] = wrong(g[i], mutation().factor);
+      if (mutation().input < 0 || mutation().input == i) g[i] = wrong(edges[i], g[i], mutation().factor);
     return g;
   }
   std::shared_ptr<Node> original;
@@ -78,6 +84,16 @@ void plant_wrong_nodes(const Tensor& root) {
     }
   // A stand-in copied its edges before they were redirected.
   for (auto& [original, stand_in] : replaced) stand_in->edges = original->edges;
+}
+
+/// A copy of the contiguous `dense` whose dims lie in memory in the order of those of `like`.
+Tensor in_order_of(const Tensor& dense, const Tensor& like) {
+  if (like.is_contiguous()) return dense;
+  Shape order, inverse = like.shape();
+  for (int64_t d = 0; d < like.dim(); ++d) order.push_back(d);
+  std::stable_sort(order.begin(), order.end(), [&](int64_t a, int64_t b) { return like.stride(a) > like.stride(b); });
+  for (int64_t d = 0; d < like.dim(); ++d) inverse[order[d]] = d;
+  return dense.permute(order).contiguous().permute(inverse);
 }
 
 }  // namespace
@@ -105,7 +121,8 @@ Inputs convert(const Inputs& inputs, Dtype dtype, Device device) {
       result.emplace_back();
       continue;
     }
-    result.push_back((is_floating(x.dtype()) ? x.to(dtype) : x).to(device).contiguous());
+    const Tensor dense = (is_floating(x.dtype()) ? x.to(dtype) : x).contiguous().to(device);
+    result.push_back(in_order_of(dense, x));
   }
   return result;
 }

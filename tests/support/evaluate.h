@@ -14,7 +14,7 @@ std::string argument_name(const OpSpec& spec, size_t i);
 /// The name of output `i`: that of the spec, "out" for the only one, else "output 1".
 std::string result_name(const OpSpec& spec, size_t i, size_t count);
 
-/// `inputs` on `device`, the floating ones rounded to `dtype`; contiguous and not recorded.
+/// `inputs` on `device`, the floating ones rounded to `dtype`; not recorded. A permuted input stays permuted.
 Inputs convert(const Inputs& inputs, Dtype dtype, Device device);
 /// A standard normal cotangent for each floating output, rounded to `dtype` and then given the output's dtype and
 /// device; undefined for integer outputs. Equal seeds give equal values whatever the device.

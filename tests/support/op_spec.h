@@ -46,8 +46,9 @@ struct Sample {
   using Function = std::function<Outputs(const Inputs&)>;
   Sample(Inputs in, Attributes attributes, std::string label_)
       : inputs(std::move(in)), how(std::move(attributes)), label(std::move(label_)) {}
-  Sample(Inputs in, Function call, std::string label_)
-      : inputs(std::move(in)), how(std::move(call)), label(std::move(label_)) {}
+  template <class F>
+  requires std::is_invocable_r_v<Outputs, F, const Inputs&> Sample(Inputs in, F call, std::string label_)
+      : inputs(std::move(in)), how(Function(std::move(call))), label(std::move(label_)) {}
 
   /// The number of terms in the longest sum: tolerances are 4 * eps * sqrt(k) (architecture section 9). Default 1.
   Sample reduces(int64_t k) && { return reduction = k, std::move(*this); }

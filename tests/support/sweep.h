@@ -40,8 +40,16 @@ Failures check_orders(const OpSpec& spec, Device device);
 /// 11. The gradient of an input is the same when no other input wants one.
 Failures check_partial(const OpSpec& spec, Device device);
 
-/// The sweep tested on itself: with the vjp of each op falsified by a factor, one input at a time, the gradient check
-/// must fail. Returns the falsifications that nothing noticed.
-Failures check_sensitivity(const OpSpec& spec);
+/// One wrong vjp: the gradient that node `node` returns for input `input`, times `factor`.
+struct Falsification {
+  std::string node;
+  int input;
+  double factor;
+  bool noticed;  ///< by the gradient check of some sample
+};
+/// The sweep tested on itself: falsifies each gradient of each node that the op itself records, one at a time.
+std::vector<Falsification> falsify_vjps(const OpSpec& spec);
+/// 12. The gradient check notices each of them.
+Failures check_sensitivity(const OpSpec& spec, Device device);
 
 }  // namespace vitrine::testing

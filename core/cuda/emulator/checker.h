@@ -27,12 +27,13 @@ void barrier();
 /// The lanes of `members` of one warp have met in __syncwarp.
 void sync_warp(int warp, unsigned members);
 /// A shared array of the current block; `key` names its declaration.
-void add_shared(const void* key, void* begin, size_t bytes, const char* name);
+void add_shared(const void* key, char* begin, size_t arena_offset, size_t bytes, const char* name);
 /// A block of device memory comes and goes.
 void add_device(void* begin, size_t bytes);
 void remove_device(void* begin);
 
-/// Checks one access of the running thread; `code` is the address it comes from.
-void note(const void* address, size_t bytes, Kind kind, const void* code);
+/// Checks one access of the running thread; `code` is the address it comes from, `aligned` whether the address must be
+/// a multiple of `bytes`. Does nothing outside of kernels.
+void note(const void* address, size_t bytes, Kind kind, const void* code, bool aligned);
 
 }  // namespace vitrine::emulator::checker

@@ -26,6 +26,10 @@
 #define blockDim (::vitrine::emulator::builtins.block_dim)
 #define gridDim (::vitrine::emulator::builtins.grid_dim)
 
+#if defined(VITRINE_CHECK) && defined(__clang_major__) && __clang_major__ < 15
+#error "the check flavour needs g++, or clang 15: older ones do not report copies of structures to the checker"
+#endif
+
 // Every barrier of the source passes a place of its own, so that an optimiser cannot merge two of them, and so that
 // threads which meet in different barriers are noticed.
 #define VITRINE_TEXT_(x) #x
@@ -280,12 +284,15 @@ T atomicAdd(T* address, std::type_identity_t<T> value) {
   emulator::atomic_point();
   return __atomic_fetch_add(address, value, __ATOMIC_RELAXED);
 }
-inline float atomicAdd(float* address, float value) {
+#define VITRINE_FLOAT_ATOMIC \
+  [[deprecated("a sum of floats must not depend on the order of threads: add in a fixed order")]]
+VITRINE_FLOAT_ATOMIC inline float atomicAdd(float* address, float value) {
   return builtin::update_bits(address, [=](float x) { return x + value; });
 }
-inline double atomicAdd(double* address, double value) {
+VITRINE_FLOAT_ATOMIC inline double atomicAdd(double* address, double value) {
   return builtin::update_bits(address, [=](double x) { return x + value; });
 }
+#undef VITRINE_FLOAT_ATOMIC
 template <builtin::AtomicInteger T>
 T atomicSub(T* address, std::type_identity_t<T> value) {
   emulator::atomic_point();

@@ -30,6 +30,10 @@ struct Options {
   uint64_t max_steps = 0;    ///< collectives, barriers, atomics (check flavour: accesses) per block; 0 = no limit
 };
 
+/// What the build can find beside wrong results: see core/cuda/README.md.
+enum class Flavour { plain, asan, check };
+Flavour flavour();
+
 /// The options in force.
 Options& options();
 
@@ -76,7 +80,7 @@ struct Builtins {
   uint3 thread{}, block{};
   dim3 block_dim{}, grid_dim{};
 };
-extern constinit thread_local Builtins builtins;
+extern constinit thread_local Builtins builtins __attribute__((tls_model("initial-exec")));
 
 /// One launch as the runtime takes it; `invoke(arguments)` runs the kernel for the current thread.
 struct Launch {

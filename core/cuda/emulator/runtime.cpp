@@ -7,6 +7,7 @@
 #include <thread>
 
 #include "core/cuda/emulator/checker.h"
+#include "core/cuda/emulator/sanitizer.h"
 #include "core/cuda/emulator/worker.h"
 
 namespace vitrine::emulator {
@@ -69,6 +70,8 @@ void check_shape(const Launch& l) {
 }
 
 }  // namespace
+
+Flavour flavour() { return checker::kOn ? Flavour::check : sanitizer::kAddress ? Flavour::asan : Flavour::plain; }
 
 Options& options() {
   static Options o = from_environment();
@@ -153,16 +156,16 @@ void fail(const char* format, ...) {
   va_start(list, format);
   vsnprintf(text, sizeof text, format, list);
   va_end(list);
-  if (Worker* w = worker()) w->fail_with(text);
+  if (Worker* w = worker()) w->fail_with([&] { return std::string(text); });
   throw CudaError(text);
 }
 
 #if defined(VITRINE_CHECK)
 void note_read(const void* pointer, size_t bytes) {
-  checker::note(pointer, bytes, checker::Kind::read, __builtin_return_address(0));
+  checker::note(pointer, bytes, checker::Kind::read, __builtin_return_address(0), false);
 }
 void note_write(void* pointer, size_t bytes) {
-  checker::note(pointer, bytes, checker::Kind::write, __builtin_return_address(0));
+  checker::note(pointer, bytes, checker::Kind::write, __builtin_return_address(0), false);
 }
 #else
 void note_read(const void*, size_t) {}

@@ -18,6 +18,8 @@ namespace {
 thread_local Worker* active = nullptr;
 
 std::string text(Place place) {
+  // Only failures need words. String functions may come from instrumented code, so the checker rests.
+  if (checker::kOn) checker::pause(true);
   if (!place.file) return "";
   if (place.line) return std::string(place.file) + ":" + std::to_string(place.line);
   return std::string(place.file, strcspn(place.file, "#"));  // a barrier's place: file:line#counter
@@ -173,7 +175,7 @@ void Worker::run_threads() {
       finish(*thread);
       Thread* next = choose();
       while (!next) {
-        if (live_) fail_with("deadlock: no thread can run; " + waiting());
+        if (live_) fail_with([&] { return "deadlock: no thread can run; " + waiting(); });
         if (!begin_block()) break;
         next = choose();
       }
@@ -200,9 +202,10 @@ void Worker::finish(Thread& thread) {
   warp.exited |= bit;
   --live_;
   if (!thread.copies.empty()) thread.copies.clear();
-  if (at_barrier_) fail_with("the thread ended while others wait: " + waiting());
+  if (at_barrier_) fail_with([&] { return "the thread ended while others wait: " + waiting(); });
   for (int i = 0; i < warp.pending; ++i) {
-    if (warp.rendezvous[i].mask & bit) fail_with("the lane ended while others wait for it: " + waiting());
+    if (warp.rendezvous[i].mask & bit)
+      fail_with([&] { return "the lane ended while others wait for it: " + waiting(); });
   }
 }
 
@@ -210,7 +213,7 @@ void Worker::finish(Thread& thread) {
 void Worker::wait() {
   Thread* const self = current_;
   Thread* const next = choose();
-  if (!next) fail_with("deadlock: no thread can run; " + waiting());
+  if (!next) fail_with([&] { return "deadlock: no thread can run; " + waiting(); });
   if (next == self) return;
   if (next->fiber) {
     make_current(next);
@@ -245,12 +248,8 @@ void Worker::abandon() {
   __builtin_unreachable();
 }
 
-void Worker::fail_with(std::string reason) {
-  message = std::move(reason);
-  abandon();
-}
-
 std::string Worker::waiting() const {
+  if (checker::kOn) checker::pause(true);
   std::string out;
   const auto same = [](const Thread& a, const Thread& b) {
     return a.waits == b.waits && a.mask == b.mask && a.place.line == b.place.line && a.place.file == b.place.file;
@@ -279,12 +278,16 @@ int Worker::barrier(const char* place, Vote vote, int predicate) {
   step(false);
   Thread& self = *current_;
   if (live_ != count_) {
-    fail_with("__syncthreads at " + text({place, 0}) + ": " + std::to_string(count_ - live_) +
-              " threads of the block have ended already");
+    fail_with([&] {
+      return "__syncthreads at " + text({place, 0}) + ": " + std::to_string(count_ - live_) +
+             " threads of the block have ended already";
+    });
   }
   if (at_barrier_ && place != barrier_place_ && strcmp(place, barrier_place_) != 0) {
-    fail_with("threads meet in different barriers: this one at " + text({place, 0}) + ", thread " +
-              std::to_string(barrier_first_) + " at " + text({barrier_place_, 0}));
+    fail_with([&] {
+      return "threads meet in different barriers: this one at " + text({place, 0}) + ", thread " +
+             std::to_string(barrier_first_) + " at " + text({barrier_place_, 0});
+    });
   }
   if (!at_barrier_) barrier_place_ = place, barrier_first_ = self.number;
   self.vote = predicate;
@@ -351,11 +354,9 @@ void Worker::collective(unsigned mask, const char* name, void* request, Collecti
   if (options_.order >= Order::priority) yield();  // the last to come has no privilege to go on
 }
 
-void Worker::step(bool may_yield) {
-  if (options_.max_steps && ++steps_ > options_.max_steps) {
-    fail_with("more than " + std::to_string(options_.max_steps) + " steps in one block: an endless loop?");
-  }
-  if (may_yield && preempt_threshold_ && (random() & 0xFFFFFFFF) < preempt_threshold_) yield();
+void Worker::too_many_steps() {
+  fail_with(
+      [&] { return "more than " + std::to_string(options_.max_steps) + " steps in one block: an endless loop?"; });
 }
 
 // ---- Schedules ----------------------------------------------------------------------------------------------------
@@ -449,7 +450,7 @@ void* Worker::shared(const void* key, size_t bytes, size_t align, const char* na
   sanitizer::unpoison(data, bytes);
   if (options_.poison) memset(data, 0xFF, bytes);
   arrays_.push_back({key, data, bytes});
-  if (checker::kOn) checker::add_shared(key, data, bytes, name);
+  if (checker::kOn) checker::add_shared(key, data, begin, bytes, name);
   return data;
 }
 

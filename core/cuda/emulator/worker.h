@@ -80,9 +80,17 @@ class Worker {
   void collective(unsigned mask, const char* name, void* request, Collective run, Place place);
   void* shared(const void* key, size_t bytes, size_t align, const char* name);
   /// Counts a step, and now and then lets another thread run.
-  void step(bool may_yield);
-  /// Abandons the launch; never returns.
-  [[noreturn]] void fail_with(std::string reason);
+  void step(bool may_yield) {
+    if (options_.max_steps && ++steps_ > options_.max_steps) too_many_steps();
+    if (may_yield && preempt_threshold_ && (random() & 0xFFFFFFFF) < preempt_threshold_) yield();
+  }
+  /// Abandons the launch; never returns. `reason` makes the text, in a function of its own so that no string is left on
+  /// the abandoned stack.
+  template <class F>
+  [[noreturn]] void fail_with(F&& reason) {
+    message = reason();
+    abandon();
+  }
 
   Thread& current() { return *current_; }
   /// The stack that runs now.
@@ -111,6 +119,7 @@ class Worker {
   void go(Fiber& from, Fiber& to);
   void prepare(const Launch& launch);
   [[noreturn]] void abandon();
+  [[noreturn]] void too_many_steps();
   void recover();
   uint64_t random();
   void draw_priorities();

@@ -1,0 +1,73 @@
+#include "apps/bench/row.h"
+
+#include <algorithm>
+
+namespace vitrine::apps {
+namespace {
+
+using Row = BenchRow;
+
+struct Column {
+  const char* title;
+  std::string (*cell)(const Row&);
+};
+
+constexpr Column kColumns[] = {
+    {"op", [](const Row& r) { return r.name; }},
+    {"sample", [](const Row& r) { return r.sample; }},
+    {"dtype", [](const Row& r) { return r.dtype; }},
+    {"pass", [](const Row& r) { return r.direction; }},
+    {"ms", [](const Row& r) { return significant(r.ms); }},
+    {"GFLOP/s", [](const Row& r) { return significant(r.gflops); }},
+    {"GB/s", [](const Row& r) { return significant(r.gbytes_per_s); }},
+    {"% of peak", [](const Row& r) { return significant(r.percent_of_peak); }},
+    {"% of bare oneDNN", [](const Row& r) { return significant(r.percent_of_onednn); }},
+    {"peer ms", [](const Row& r) { return significant(r.peer_ms); }},
+    {"ratio", [](const Row& r) { return r.check.starts_with("FAIL") ? "FAIL" : significant(r.ratio); }},
+    {"min", [](const Row& r) { return significant(r.ratio_min); }},
+    {"max", [](const Row& r) { return significant(r.ratio_max); }},
+    {"rel. L2", [](const Row& r) { return r.check.empty() ? "-" : format("{}", r.difference); }},
+};
+
+}  // namespace
+
+nlohmann::ordered_json BenchRow::json() const {
+  nlohmann::ordered_json row = {{"name", name},
+                                {"sample", sample},
+                                {"device", device},
+                                {"dtype", dtype},
+                                {"direction", direction},
+                                {"ms", ms},
+                                {"gflops", gflops},
+                                {"gbytes_per_s", gbytes_per_s},
+                                {"percent_of_peak", percent_of_peak},
+                                {"percent_of_onednn", percent_of_onednn},
+                                {"system_allocations", system_allocations},
+                                {"foreign_load", load}};
+  if (!check.empty())
+    row.update({{"peer", peer},
+                {"check", check},
+                {"difference", difference},
+                {"peer_ms", peer_ms},
+                {"ratio", ratio},
+                {"ratio_min", ratio_min},
+                {"ratio_max", ratio_max}});
+  return row;
+}
+
+Table bench_table(const std::vector<BenchRow>& rows) {
+  std::vector<Column> shown;
+  for (const Column& c : kColumns)
+    if (std::any_of(rows.begin(), rows.end(), [&](const Row& r) { return c.cell(r) != "-"; })) shown.push_back(c);
+  std::vector<std::string> header;
+  for (const Column& c : shown) header.push_back(c.title);
+  Table table(header);
+  for (const Row& r : rows) {
+    std::vector<std::string> cells;
+    for (const Column& c : shown) cells.push_back(c.cell(r));
+    table.add(cells);
+  }
+  return table;
+}
+
+}  // namespace vitrine::apps

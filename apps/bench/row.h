@@ -1,0 +1,34 @@
+#pragma once
+#include <cmath>
+#include <nlohmann/json.hpp>
+#include <string>
+#include <vector>
+
+#include "apps/cli.h"
+
+namespace vitrine::apps {
+
+/// One line of a bench. A NaN is a figure that does not exist for this row.
+struct BenchRow {
+  std::string name, sample, device, dtype, direction;  ///< direction: "forward" or "forward+backward"
+  double ms = NAN;                                     ///< median over rounds of the time of one call
+  double gflops = NAN;             ///< 10^9 operations per second; forward+backward counts three times the forward
+  double gbytes_per_s = NAN;       ///< of the bytes that one forward must move
+  double percent_of_peak = NAN;    ///< Peaks::percent
+  int64_t system_allocations = 0;  ///< tensor memory asked of the system in the timed rounds; 0 in a steady state
+  double load = 0;                 ///< share of the machine that others kept busy before the row
+
+  std::string peer;         ///< "torch 2.15.0 (flash)"; empty without a peer for this row
+  std::string check;        ///< "ok", or "FAIL grad.1: relative L2 0.02"; empty without a peer
+  double difference = NAN;  ///< largest relative L2 distance between our tensors and the peer's
+  double peer_ms = NAN;
+  double ratio = NAN, ratio_min = NAN, ratio_max = NAN;  ///< peer / ours over rounds; above 1 we are faster
+  double percent_of_onednn = NAN;                        ///< bare oneDNN call / ours, in percent
+
+  nlohmann::ordered_json json() const;
+};
+
+/// The rows for people; columns without any figure are left out.
+Table bench_table(const std::vector<BenchRow>& rows);
+
+}  // namespace vitrine::apps

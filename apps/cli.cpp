@@ -1,0 +1,178 @@
+#include "apps/cli.h"
+
+#include <dnnl.h>
+
+#include <CLI/CLI.hpp>
+#include <algorithm>
+#include <cmath>
+#include <iostream>
+#include <nlohmann/json.hpp>
+#include <numeric>
+
+#include "core/backend.h"
+#include "core/parallel.h"
+#include "core/random.h"
+
+namespace vitrine::apps {
+namespace {
+
+std::vector<Command>& registry() {
+  static std::vector<Command> list;
+  return list;
+}
+
+/// Levenshtein: insertions, deletions and replacements, each at cost 1.
+size_t edit_distance(const std::string& a, const std::string& b) {
+  std::vector<size_t> row(b.size() + 1);
+  std::iota(row.begin(), row.end(), size_t(0));
+  for (size_t i = 1; i <= a.size(); ++i) {
+    size_t diagonal = std::exchange(row[0], i);
+    for (size_t j = 1; j <= b.size(); ++j) {
+      const size_t replaced = diagonal + (a[i - 1] != b[j - 1]);
+      diagonal = row[j];
+      row[j] = std::min({row[j] + 1, row[j - 1] + 1, replaced});
+    }
+  }
+  return row[b.size()];
+}
+
+int count_devices(DeviceType type) {
+  const Backend* backend = find_backend(type);
+  return backend ? backend->device_count() : 0;
+}
+
+std::vector<std::string> usable_devices() {
+  std::vector<std::string> names = {"cpu"};
+  for (int i = 0; i < count_devices(DeviceType::cuda); ++i) names.push_back("cuda:" + std::to_string(i));
+  if (count_devices(DeviceType::emulated) > 0) names.push_back("emulated");
+  return names;
+}
+
+std::string join(const std::vector<std::string>& words) {
+  std::string text;
+  for (const std::string& w : words) text += (text.empty() ? "" : ", ") + w;
+  return text;
+}
+
+}  // namespace
+
+RegisterCommand::RegisterCommand(const Command& command) { registry().push_back(command); }
+
+std::vector<Command> commands() {
+  std::vector<Command> list = registry();
+  std::sort(list.begin(), list.end(),
+            [](const Command& a, const Command& b) { return std::string(a.name) < std::string(b.name); });
+  return list;
+}
+
+void CommonFlags::add_to(CLI::App& app) {
+  app.add_option("--device", device_text, "cpu, cuda, cuda:N or emulated (default: cuda if there is one, else cpu)");
+  app.add_option("--threads", threads, "threads of the CPU kernels (default: all)")->check(CLI::Range(1, 4096));
+  app.add_option("--seed", seed, "seed of all random numbers (default: 0)");
+  app.add_option("--precision", precision, "f32 or bf16 (default: f32)")->check(CLI::IsMember({"f32", "bf16"}));
+  app.add_flag("--json", json, "print one JSON document on stdout and nothing else there");
+}
+
+void CommonFlags::apply() const {
+  if (threads > 0) set_num_threads(threads);
+  default_generator() = Generator{seed, 0};
+}
+
+Device CommonFlags::device() const {
+  if (!device_text.empty()) return usable_device(device_text);
+  return count_devices(DeviceType::cuda) > 0 ? Device::cuda(0) : Device::cpu();
+}
+
+Dtype CommonFlags::dtype() const { return parse_dtype(precision); }
+
+Device usable_device(const std::string& text) {
+  const auto require = [&](bool condition, const std::string& problem) {
+    check<UsageError>(condition, "{}; this program can use {}", problem, join(usable_devices()));
+  };
+  Device device;
+  try {
+    device = parse_device(text);
+  } catch (const DeviceError&) {
+    require(false, "unknown device '" + text + "'");
+  }
+  require(device.index < count_devices(device.type), "there is no device " + to_string(device));
+  return device;
+}
+
+std::string nearest(const std::string& name, const std::vector<std::string>& names) {
+  constexpr size_t kMost = 3, kFew = 12;
+  std::vector<std::pair<size_t, std::string>> ranked;
+  for (const std::string& n : names) {
+    const bool part = !name.empty() && n.find(name) != std::string::npos;
+    ranked.emplace_back(part ? 1 : edit_distance(name, n), n);
+  }
+  std::sort(ranked.begin(), ranked.end());
+  std::vector<std::string> close;
+  for (const auto& [distance, n] : ranked)
+    if (close.size() < kMost && distance <= std::max<size_t>(1, n.size() / 2)) close.push_back(n);
+  if (close.empty() && names.size() <= kFew) return join(names);
+  if (close.empty()) close.push_back(ranked.front().second);
+  return join(close);
+}
+
+void print_json(const nlohmann::ordered_json& document) {
+  std::cout << document.dump(1, ' ', false, nlohmann::ordered_json::error_handler_t::replace) << std::endl;
+}
+
+std::vector<size_t> Table::widths() const {
+  std::vector<size_t> widths(rows_[0].size());
+  for (const auto& row : rows_)
+    for (size_t i = 0; i < row.size(); ++i) widths[i] = std::max(widths[i], row[i].size());
+  return widths;
+}
+
+bool Table::numeric(size_t column) const {
+  return rows_.size() > 1 && std::all_of(rows_.begin() + 1, rows_.end(), [&](const auto& row) {
+           return row[column].empty() || row[column] == "-" || row[column] == "FAIL" || std::isdigit(row[column][0]);
+         });
+}
+
+std::string Table::text() const {
+  const std::vector<size_t> width = widths();
+  std::string out;
+  for (const auto& row : rows_) {
+    std::string line;
+    for (size_t i = 0; i < row.size(); ++i) {
+      const std::string space(width[i] - row[i].size(), ' ');
+      line += (i ? "  " : "") + (numeric(i) ? space + row[i] : row[i] + space);
+    }
+    out += line.substr(0, line.find_last_not_of(' ') + 1) + "\n";
+  }
+  return out;
+}
+
+std::string Table::markdown() const {
+  std::string out;
+  for (size_t r = 0; r < rows_.size(); ++r) {
+    for (const std::string& cell : rows_[r]) out += "| " + cell + " ";
+    out += "|\n";
+    if (r > 0) continue;
+    for (size_t i = 0; i < rows_[0].size(); ++i) out += numeric(i) ? "|--:" : "|---";
+    out += "|\n";
+  }
+  return out;
+}
+
+std::string significant(double x, int digits) {
+  if (!std::isfinite(x)) return "-";
+  const int before = x == 0 ? 1 : int(std::floor(std::log10(std::abs(x)))) + 1;
+  char text[64];
+  snprintf(text, sizeof text, "%.*f", std::clamp(digits - before, 0, 9), x);
+  return text;
+}
+
+std::string version_text() {
+  const int gpus = count_devices(DeviceType::cuda);
+  const dnnl_version_t* onednn = dnnl_version();
+  return format("vitrine {}\ncommit {}\nCUDA: {}\nemulated CUDA: {}\noneDNN {}.{}.{}, the only matrix library\n",
+                VITRINE_VERSION, VITRINE_COMMIT,
+                find_backend(DeviceType::cuda) ? format("yes, {} devices", gpus) : std::string("no, CPU-only build"),
+                count_devices(DeviceType::emulated) > 0 ? "yes" : "no", onednn->major, onednn->minor, onednn->patch);
+}
+
+}  // namespace vitrine::apps

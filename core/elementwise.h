@@ -1,0 +1,138 @@
+#pragma once
+#include <algorithm>
+#include <array>
+#include <numeric>
+#include <utility>
+
+#include "core/strided.h"
+
+/// y = f(x...) element by element on the CPU, with inputs broadcast to y's shape: the loops behind every elementwise
+/// op. core/cuda/elementwise.h is the same for kernels.
+namespace vitrine {
+
+/// As make_plan, for loops that visit the points in any order: dims are first sorted by operand 0's strides, so that
+/// tensors of the same permuted layout (channels last) become one dense run.
+template <int K>
+StridedPlan<K> make_elementwise_plan(const Shape& shape, const std::array<Shape, K>& strides) {
+  std::array<int64_t, Shape::kMaxDims> order;
+  std::iota(order.begin(), order.end(), 0);
+  const auto end = order.begin() + shape.size();
+  const auto farther = [&](int64_t a, int64_t b) { return strides[0][a] > strides[0][b]; };
+  if (std::is_sorted(order.begin(), end, farther)) return make_plan<K>(shape, strides);
+  std::stable_sort(order.begin(), end, farther);
+  Shape sorted;
+  std::array<Shape, K> sorted_strides;
+  for (auto d = order.begin(); d != end; ++d) {
+    sorted.push_back(shape[*d]);
+    for (int k = 0; k < K; ++k) sorted_strides[k].push_back(strides[k][*d]);
+  }
+  return make_plan<K>(sorted, sorted_strides);
+}
+
+/// The plan that walks y and every x, broadcast to y's shape.
+template <class... X>
+StridedPlan<1 + sizeof...(X)> elementwise_plan(const Tensor& y, const X&... x) {
+  return make_elementwise_plan<1 + sizeof...(X)>(y.shape(), {y.strides(), broadcast_strides(x, y.shape())...});
+}
+
+/// Whether y and every x are one dense run in the same order. The inputs must broadcast to y's shape.
+template <class... X>
+bool same_dense_runs(const Tensor& y, const X&... x) {
+  const int64_t n = y.numel();
+  return y.is_contiguous() && ((x.is_contiguous() && x.numel() == n) && ...);
+}
+
+/// An uninitialised tensor of `shape` for an elementwise result: dense, in the order of x's dims in memory if x has
+/// that shape and is a permuted contiguous tensor (channels last stays channels last), else contiguous.
+Tensor empty_in_layout_of(const Tensor& x, const Shape& shape, Dtype dtype);
+
+namespace detail {
+
+/// `in` and `out` never overlap: an op's output is a new tensor.
+template <class F, class R, class... A>
+void apply_run(F f, int64_t n, R* __restrict out, const A* __restrict... in) {
+  for (int64_t i = 0; i < n; ++i) out[i] = f(in[i]...);
+}
+
+/// A strided run as contiguous values of A: itself where it is that, else a copy in `buffer`.
+template <class A, class T>
+const A* gather_run(const T* run, int64_t step, int64_t n, A* buffer) {
+  if (step == 1) {
+    if constexpr (std::is_same_v<A, T>) {
+      return run;
+    } else {
+      for (int64_t i = 0; i < n; ++i) buffer[i] = A(run[i]);
+    }
+  } else {
+    for (int64_t i = 0; i < n; ++i) buffer[i] = A(run[i * step]);
+  }
+  return buffer;
+}
+
+template <class Out, class R>
+void scatter_run(const R* values, Out* run, int64_t step, int64_t n) {
+  if (step == 1) {
+    for (int64_t i = 0; i < n; ++i) run[i] = Out(values[i]);
+  } else {
+    for (int64_t i = 0; i < n; ++i) run[i * step] = Out(values[i]);
+  }
+}
+
+/// One run. Dense runs of arithmetic types are computed where they lie; others pass through small buffers, so that
+/// there is one vector loop for each function and accumulate_t.
+template <size_t... I, class F, class Out, class... In>
+void elementwise_run(std::index_sequence<I...>, F f, const int64_t* step, int64_t n, Out* out, const In*... in) {
+  using R = accumulate_t<Out>;
+  if constexpr (std::is_same_v<R, Out> && (std::is_same_v<In, accumulate_t<In>> && ...)) {
+    if (step[0] == 1 && ((step[1 + I] == 1) && ...)) return apply_run<F, R, accumulate_t<In>...>(f, n, out, in...);
+  }
+  constexpr int64_t kBuffer = 256;
+  R result[kBuffer];
+  std::tuple<std::array<accumulate_t<In>, kBuffer>...> buffers;
+  for (int64_t i = 0; i < n; i += kBuffer) {
+    const int64_t m = std::min(kBuffer, n - i);
+    apply_run<F, R, accumulate_t<In>...>(
+        f, m, result, gather_run(in + i * step[1 + I], step[1 + I], m, std::get<I>(buffers).data())...);
+    scatter_run(result, out + i * step[0], step[0], m);
+  }
+}
+
+}  // namespace detail
+
+/// y = f(x...), where f takes and returns values of accumulate_t. Inputs are broadcast to y's shape.
+///
+/// @tparam Out, In  element types of y and of each x
+template <class Out, class... In, class F, class... X>
+void elementwise(F f, Tensor& y, const X&... x) {
+  static_assert(sizeof...(In) == sizeof...(X), "elementwise: one element type for each input");
+  constexpr int K = 1 + sizeof...(In);
+  constexpr auto kEach = std::index_sequence_for<In...>();
+  Out* const out = y.mutable_data<Out>();
+  const std::tuple<const In*...> in{x.template data<In>()...};
+  const auto run = [&](const int64_t* at, const int64_t* step, int64_t n) {
+    [&]<size_t... I>(std::index_sequence<I...> each) {
+      detail::elementwise_run(each, f, step, n, out + at[0], (std::get<I>(in) + at[1 + I])...);
+    }
+    (kEach);
+  };
+  if (same_dense_runs(y, x...)) {
+    static constexpr auto kOnes = [] {
+      std::array<int64_t, K> ones;
+      ones.fill(1);
+      return ones;
+    }();
+    constexpr int64_t kGrain = 16384;
+    parallel_for(y.numel(), kGrain, [&](int64_t begin, int64_t end) {
+      int64_t at[K];
+      for (int k = 0; k < K; ++k) at[k] = begin;
+      run(at, kOnes.data(), end - begin);
+    });
+    return;
+  }
+  const auto plan = elementwise_plan(y, x...);
+  int64_t step[K];
+  for (int k = 0; k < K; ++k) step[k] = plan.dims ? plan.strides[k][plan.dims - 1] : 1;
+  for_each_row(plan, [&](const int64_t(&at)[K], int64_t n) { run(at, step, n); });
+}
+
+}  // namespace vitrine

@@ -1,0 +1,40 @@
+#include "ops/matmul/blocked.h"
+#include "ops/matmul/gemm_desc.h"
+#include "ops/matmul/matmul_kernels.h"
+#include "ops/matmul/onednn.h"
+
+// The CPU's products, described once: oneDNN for f32 and bf16, plain blocked loops for every dtype.
+namespace vitrine::ops {
+namespace {
+
+GemmOperand operand(const Tensor& t) {
+  GemmOperand o{.type = t.dtype(), .row = t.stride(-2), .column = t.stride(-1)};
+  for (int64_t d = 0; d + 2 < t.dim(); ++d) o.batch[size_t(d)] = t.stride(d);
+  return o;
+}
+
+GemmDesc describe(const Tensor& a, const Tensor& b, const Tensor& bias, const Tensor& y) {
+  GemmDesc desc{.m = y.size(-2), .n = y.size(-1), .k = a.size(-1), .batch_dims = int(y.dim() - 2)};
+  for (int d = 0; d < desc.batch_dims; ++d) desc.batch_shape[size_t(d)] = y.size(d);
+  desc.a = operand(a), desc.b = operand(b), desc.c = operand(y);
+  desc.bias = bias.defined();
+  desc.bias_type = y.dtype();
+  return desc;
+}
+const void* data_or_null(const Tensor& t) { return t.defined() ? t.raw_data() : nullptr; }
+
+void library(const Tensor& a, const Tensor& b, const Tensor& bias, Tensor& y) {
+  onednn::gemm(describe(a, b, bias, y), a.raw_data(), b.raw_data(), data_or_null(bias), y.raw_mutable_data());
+}
+void plain(const Tensor& a, const Tensor& b, const Tensor& bias, Tensor& y) {
+  dispatch_floating(y.dtype(), [&]<class T>() {
+    blocked_gemm(describe(a, b, bias, y), a.data<T>(), b.data<T>(), bias.defined() ? bias.data<T>() : nullptr,
+                 y.mutable_data<T>());
+  });
+}
+const Bind bind_library(product_library, DeviceType::cpu, library);
+const Bind bind_library_emulated(product_library, DeviceType::emulated, library);  // host memory too
+const Bind bind_plain(product_plain, DeviceType::cpu, plain);
+
+}  // namespace
+}  // namespace vitrine::ops

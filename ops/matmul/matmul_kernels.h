@@ -1,0 +1,12 @@
+#pragma once
+#include "core/kernel_slot.h"
+
+/// Private to this folder. a [.., m, k] and b [.., k, n] have y's leading dims (expanded with stride 0 where they
+/// broadcast) and any strides; bias [n] is dense or undefined; y [.., m, n] is contiguous.
+namespace vitrine::ops {
+using Product = void(const Tensor& a, const Tensor& b, const Tensor& bias, Tensor& y);
+/// Our own kernel: every dtype, every shape.
+inline constinit KernelSlot<Product> product_plain{"product_plain"};
+/// The device's library, for f32 and bf16 (and f16, f64 on a GPU).
+inline constinit KernelSlot<Product> product_library{"product_library"};
+}  // namespace vitrine::ops

@@ -1,0 +1,135 @@
+#include <cmath>
+
+#include "core/random.h"
+#include "data/checkpoint/safetensors.h"
+#include "tests/apps/run_program.h"
+#include "tests/support/catch.h"
+
+using namespace vitrine;
+using Catch::Matchers::Contains;
+using data::Safetensors;
+using testing::Finished;
+using testing::run_program;
+using testing::ScratchFolder;
+
+namespace {
+
+using Tensors = std::vector<std::pair<std::string, Tensor>>;
+
+constexpr const char* kSoftmax =
+    R"({"target":"op","name":"softmax","config":{"dim":-1},"device":"cpu","inputs":["x"]})";
+
+/// Runs `probe` on files in a folder of its own.
+struct Probe {
+  ScratchFolder folder{"probe"};
+  Finished run(const std::string& spec, const Tensors& in) const {
+    data::write_safetensors(folder.file("in"), {.tensors = in, .metadata = {}});
+    return run_raw(spec);
+  }
+  Finished run_raw(const std::string& spec) const {
+    folder.write("spec", spec);
+    return run_program({"probe", folder.file("spec"), folder.file("in"), folder.file("out"), "--json"});
+  }
+  Safetensors out() const { return data::read_safetensors(folder.file("out")); }
+  /// The status of a run that must fail with one message and write nothing.
+  int fails(const Finished& run, const std::string& message) const {
+    INFO(run.err);
+    CHECK(run.is_one_error());
+    CHECK_THAT(run.err, Contains(message));
+    CHECK(folder.list() == std::vector<std::string>{"in", "spec"});
+    return run.status;
+  }
+};
+
+Tensor normal(const Shape& shape, uint64_t seed, Dtype dtype = Dtype::f64) {
+  Generator g{seed, 0};
+  return random_normal(shape, g, 0, 1, {.dtype = dtype});
+}
+
+}  // namespace
+
+TEST_CASE("probe: outputs and gradients are those of the definition", "[apps]") {
+  const Probe probe;
+  const Tensor x = normal({3, 5}, 1), c = normal({3, 5}, 2);
+  const Finished run = probe.run(kSoftmax, {{"x", x}, {"cotangent.out", c}});
+  INFO(run.err);
+  REQUIRE(run.status == 0);
+  CHECK(run.json()["tensors"].size() == 2);
+  const Safetensors out = probe.out();
+  REQUIRE(out.tensors.size() == 2);
+  const std::vector<double> xs = x.to_vector(), cs = c.to_vector(), y = out.at("out").to_vector(),
+                            dx = out.at("grad.x").to_vector();
+  CHECK(out.at("out").dtype() == Dtype::f64);
+  CHECK(out.at("grad.x").shape() == Shape{3, 5});
+  for (int row = 0; row < 3; ++row) {
+    double sum = 0, dot = 0;
+    for (int i = row * 5; i < row * 5 + 5; ++i) sum += std::exp(xs[i]);
+    for (int i = row * 5; i < row * 5 + 5; ++i) dot += std::exp(xs[i]) / sum * cs[i];
+    for (int i = row * 5; i < row * 5 + 5; ++i) {
+      const double p = std::exp(xs[i]) / sum;
+      CHECK(std::abs(y[i] - p) < 1e-14);
+      CHECK(std::abs(dx[i] - p * (cs[i] - dot)) < 1e-14);
+    }
+  }
+}
+
+TEST_CASE("probe: dtypes stay, and without a cotangent only the forward runs", "[apps]") {
+  const Probe probe;
+  for (const Dtype dtype : {Dtype::f32, Dtype::bf16}) {
+    const Tensor x = normal({2, 7}, 3, dtype);
+    REQUIRE(probe.run(kSoftmax, {{"x", x}}).status == 0);
+    CHECK(probe.out().tensors.size() == 1);
+    CHECK(probe.out().at("out").dtype() == dtype);
+    REQUIRE(probe.run(kSoftmax, {{"x", x}, {"cotangent.out", x}}).status == 0);
+    CHECK(probe.out().at("grad.x").dtype() == dtype);
+  }
+}
+
+TEST_CASE("probe: tensors that do not fit end in one error and no file", "[apps]") {
+  const Probe probe;
+  const Tensor x = normal({2, 3}, 4);
+  CHECK(probe.fails(probe.run(kSoftmax, {{"y", x}}), "there is no tensor 'x'") == 3);
+  CHECK(probe.fails(probe.run(kSoftmax, {{"x", x}, {"cotangent.out", normal({3, 2}, 5)}}),
+                    "'cotangent.out' is [3, 2] f64 cpu, but the output is [2, 3] f64 cpu") == 3);
+  CHECK(probe.fails(probe.run(kSoftmax, {{"x", x}, {"cotangent.out", x.to(Dtype::f32)}}), "'cotangent.out' is") == 3);
+  CHECK(probe.fails(probe.run(kSoftmax, {{"x", x}, {"cotangent.y", x}}),
+                    "'cotangent.y' belongs to no output of softmax; did you mean cotangent.out") == 3);
+  CHECK(probe.fails(probe.run(kSoftmax, {{"x", arange(6).view({2, 3})}}), "i64") == 2);
+}
+
+TEST_CASE("probe: a wrong request ends in one error and no file", "[apps]") {
+  const Probe probe;
+  const Tensors in = {{"x", normal({2, 3}, 6)}};
+  const auto spec = [](const std::string& target, const std::string& name, const std::string& rest) {
+    return R"({"target":")" + target + R"(","name":")" + name + "\"" + rest + "}";
+  };
+  CHECK(probe.fails(probe.run(spec("op", "softmxa", ""), in), "unknown op 'softmxa'; did you mean softmax") == 2);
+  CHECK(probe.fails(probe.run(spec("module", "deit_attention", ""), in), "arrives with nn/ and models/") == 2);
+  CHECK(probe.fails(probe.run(spec("layer", "softmax", ""), in), "unknown target \"layer\"") == 2);
+  CHECK(probe.fails(probe.run(spec("op", "softmax", R"(,"config":{"dim":2})"), in), "dim 2 is out of range") == 2);
+  CHECK(probe.fails(probe.run(spec("op", "softmax", R"(,"config":{"dim":"last"})"), in), "'dim'") == 2);
+  CHECK(probe.fails(probe.run(spec("op", "softmax", R"(,"config":{"dim":{}})"), in), "\"config\": \"dim\"") == 3);
+  CHECK(probe.fails(probe.run(spec("op", "softmax", R"(,"config":7)"), in), "\"config\" must be an object") == 3);
+  CHECK(probe.fails(probe.run(spec("op", "softmax", R"(,"inputs":["z"])"), in), "has no argument 'z'") == 2);
+  CHECK(probe.fails(probe.run(spec("op", "softmax", R"(,"inputs":"x")"), in), "\"inputs\" must be a list") == 3);
+  CHECK(probe.fails(probe.run(spec("op", "softmax", R"(,"config":{"dim":0},"device":"tpu")"), in),
+                    "unknown device 'tpu'") == 2);
+  CHECK(probe.fails(probe.run(R"({"name":"softmax"})", in), "\"target\" must be given") == 3);
+  CHECK(probe.fails(probe.run("[]", in), "must be an object") == 3);
+  CHECK(probe.fails(probe.run("{\"target\": ", in), "not valid JSON") == 3);
+}
+
+TEST_CASE("probe: files that cannot be read or written end with status 3", "[apps]") {
+  const Probe probe;
+  probe.folder.write("in", std::string(8, '\xff') + "{}");
+  CHECK(probe.fails(probe.run_raw(kSoftmax), "not a safetensors file") == 3);
+  probe.folder.write("in", "");
+  CHECK(probe.fails(probe.run_raw(kSoftmax), "too few") == 3);
+  const std::string in = probe.folder.file("in"), spec = probe.folder.file("spec");
+  CHECK(probe.fails(run_program({"probe", spec, probe.folder.file("none"), probe.folder.file("out")}),
+                    "none: no such file") == 3);
+  CHECK(probe.fails(run_program({"probe", probe.folder.file("none"), in, probe.folder.file("out")}),
+                    "none: cannot be opened") == 3);
+  data::write_safetensors(in, {.tensors = {{"x", ones({2, 3})}}, .metadata = {}});
+  CHECK(probe.fails(run_program({"probe", spec, in, probe.folder.file("no/such/out")}), "no/such/out") == 3);
+}

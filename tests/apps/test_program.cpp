@@ -1,0 +1,92 @@
+#include <set>
+
+#include "tests/apps/run_program.h"
+#include "tests/support/catch.h"
+
+using namespace vitrine;
+using Catch::Matchers::Contains;
+using testing::Finished;
+using testing::run_program;
+
+TEST_CASE("program: help and version go to stdout with status 0", "[apps]") {
+  const Finished help = run_program({"--help"});
+  CHECK(help.status == 0);
+  for (const char* command : {"bench", "gradcheck", "ops", "probe"}) CHECK_THAT(help.out, Contains(command));
+  CHECK(help.err.empty());
+  const Finished sub = run_program({"gradcheck", "--help"});
+  CHECK(sub.status == 0);
+  CHECK_THAT(sub.out, Contains("vitrine gradcheck") && Contains("--device") && Contains("--json"));
+  const Finished version = run_program({"--version"});
+  CHECK(version.status == 0);
+  CHECK_THAT(version.out, Contains("vitrine ") && Contains("commit") && Contains("CUDA") && Contains("oneDNN"));
+}
+
+TEST_CASE("program: wrong usage is one message that names what would be right, with status 2", "[apps]") {
+  const auto usage = [](const std::vector<std::string>& arguments) {
+    const Finished run = run_program(arguments);
+    INFO(run.err);
+    CHECK(run.status == 2);
+    CHECK(run.is_one_error());
+    return run.err;
+  };
+  CHECK_THAT(usage({}), Contains("which command? bench, gradcheck, ops, probe"));
+  CHECK_THAT(usage({"gradchek"}), Contains("unknown command 'gradchek'; did you mean gradcheck?"));
+  CHECK_THAT(usage({"ops", "--jsn"}), Contains("unknown flag --jsn; did you mean --json"));
+  CHECK_THAT(usage({"ops", "--device=cpu", "--jsn=1"}), Contains("unknown flag --jsn; did you mean --json"));
+  CHECK_THAT(usage({"ops", "more"}), Contains("unexpected argument 'more'"));
+  CHECK_THAT(usage({"ops", "--threads", "none"}), Contains("--threads"));
+  CHECK_THAT(usage({"ops", "--threads", "0"}), Contains("--threads"));
+  CHECK_THAT(usage({"ops", "--precision", "f8"}), Contains("--precision") && Contains("f32"));
+  CHECK_THAT(usage({"gradcheck", "softmax", "--device", "cpuu"}), Contains("unknown device 'cpuu'") && Contains("cpu"));
+  CHECK_THAT(usage({"gradcheck", "softmax", "--device", "cuda:99"}), Contains("cuda:99") && Contains("can use cpu"));
+  CHECK_THAT(usage({"gradcheck", "softmx"}), Contains("unknown op 'softmx'; did you mean softmax"));
+  CHECK_THAT(usage({"probe", "only.json"}), Contains("IN.safetensors"));
+  CHECK_THAT(usage({"bench", "opps"}), Contains("unknown suite 'opps'; did you mean ops"));
+}
+
+TEST_CASE("program: ops lists every op once with its samples", "[apps]") {
+  const Finished run = run_program({"ops", "--json"});
+  CHECK(run.status == 0);
+  CHECK(run.err.empty());
+  const nlohmann::json list = run.json();
+  REQUIRE(list.is_array());
+  std::set<std::string> names;
+  for (const auto& op : list) {
+    INFO(op);
+    CHECK(op["name"].is_string());
+    CHECK(names.insert(op["name"]).second);
+    CHECK(op["cpu"] == true);
+    CHECK(op["cuda"].is_boolean());
+    CHECK(op["samples"] > 0);
+    CHECK(op["composite"].is_boolean());
+    if (op["name"] == "softmax") CHECK(op["dtypes"] == nlohmann::json({"f64", "f32", "bf16", "f16"}));
+  }
+  CHECK(names.count("softmax") == 1);
+  CHECK_THAT(run_program({"ops"}).out, Contains("softmax"));
+}
+
+TEST_CASE("program: gradcheck reports every differentiable sample", "[apps]") {
+  const Finished run = run_program({"gradcheck", "softmax", "--device", "cpu", "--json"});
+  CHECK(run.status == 0);
+  const nlohmann::json list = run.json();
+  CHECK(list.size() >= 3);
+  for (const auto& row : list) {
+    INFO(row);
+    CHECK(row["op"] == "softmax");
+    CHECK(row["device"] == "cpu");
+    CHECK(row["passed"] == true);
+    CHECK(row["max_error"].get<double>() <= row["tolerance"].get<double>());
+    CHECK(row["tolerance"].get<double>() <= 1e-5);
+  }
+}
+
+TEST_CASE("program: gradcheck ends with status 1 when a gradient is wrong", "[apps]") {
+  setenv("VITRINE_MUTATE_VJP", "softmax:0:3", 1);
+  const Finished run = run_program({"gradcheck", "softmax", "--device", "cpu", "--json"});
+  unsetenv("VITRINE_MUTATE_VJP");
+  CHECK(run.status == 1);
+  CHECK_THAT(run.err, Contains("samples failed"));
+  int failed = 0;
+  for (const auto& row : run.json()) failed += row["passed"] == false;
+  CHECK(failed > 0);
+}

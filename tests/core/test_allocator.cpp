@@ -1,0 +1,62 @@
+#include "core/allocator.h"
+#include "core/autograd.h"
+#include "core/tensor.h"
+#include "core/trace.h"
+#include "tests/support/catch.h"
+
+using namespace vitrine;
+
+TEST_CASE("the allocator counts what lives and reuses what was freed", "[unit]") {
+  Allocator& cpu = allocator(Device::cpu());
+  const MemoryStats before = cpu.stats();
+  {
+    const Tensor a = empty({1000});
+    CHECK(cpu.stats().live_bytes >= before.live_bytes + 4000);
+    CHECK(cpu.stats().live_blocks == before.live_blocks + 1);
+    CHECK(reinterpret_cast<uintptr_t>(a.raw_data()) % 64 == 0);
+  }
+  CHECK(cpu.stats().live_bytes == before.live_bytes);
+#if !defined(__SANITIZE_ADDRESS__) && !defined(VITRINE_CHECK)
+  const int64_t system = cpu.stats().system_allocations;
+  for (int i = 0; i < 10; ++i) empty({1000});
+  CHECK(cpu.stats().system_allocations == system);
+#endif
+}
+
+TEST_CASE("peak and largest block", "[unit]") {
+  Allocator& cpu = allocator(Device::cpu());
+  cpu.reset_peak();
+  const int64_t live = cpu.stats().live_bytes;
+  { const Tensor a = empty({1 << 20}, {.dtype = Dtype::u8}), b = empty({1 << 18}, {.dtype = Dtype::u8}); }
+  CHECK(cpu.stats().peak_bytes == live + (1 << 20) + (1 << 18));
+  CHECK(cpu.stats().largest_block == 1 << 20);
+}
+
+TEST_CASE("memory checks fill with NaN and find an overrun", "[unit]") {
+  set_memory_checks(true);
+  {
+    Tensor a = empty({3});
+    for (double v : a.to_vector()) CHECK(v != v);
+    check_guards();
+    volatile float* p = a.mutable_data<float>();
+    p[3] = 1;  // lands in the guard zone
+  }
+  set_memory_checks(false);
+  CHECK_THROWS_WITH(check_guards(), "memory: a block of 12 bytes on cpu was overrun at byte 12");
+  CHECK_NOTHROW(check_guards());
+}
+
+TEST_CASE("running out of memory says what was asked and what lives", "[unit]") {
+  CHECK_THROWS_AS(empty({int64_t(1) << 61}, {.dtype = Dtype::u8}), OutOfMemory);
+  CHECK_THROWS_AS(empty({int64_t(1) << 40, int64_t(1) << 40}), OutOfMemory);
+  track_blocks(true);
+  const Tensor keep = empty({1000});
+  const size_t limit = size_t(allocator(Device::cpu()).stats().live_bytes) + 4096;
+  set_cpu_memory_limit(limit);
+  CHECK_THROWS_WITH(empty({1 << 20}), Catch::Contains("out of memory on cpu: asked for 4194304 bytes") &&
+                                          Catch::Contains("the largest 4000 bytes by host code"));
+  CHECK_NOTHROW(empty({10}));  // nothing is lost
+  set_cpu_memory_limit(0);
+  CHECK(allocator(Device::cpu()).snapshot().front().bytes == 4000);
+  track_blocks(false);
+}
