@@ -140,9 +140,10 @@ def kernel_files(flavour, wanted):
         if not wanted or folder in wanted or ("core" in wanted and folder == "kernels"):
             result.append((file, file, ops))
     if not wanted or "core" in wanted:
-        for header in ("core/cuda/reduce.h", "core/cuda/vector.h"):
-            users = [f for f in sorted(flavour.commands) if f.startswith("ops/") and header in (ROOT / f).read_text()]
-            users.sort(key=lambda f: "layer_norm" not in f)  # it reduces twice in a row, which reuses the scratch array
+        for header in ("core/cuda/reduce.h", "core/cuda/vector.h", "core/cuda/elementwise.h", "core/strided.h"):
+            users = [f for f in flavour.commands if f.startswith("ops/") and header in (ROOT / f).read_text()]
+            # layer_norm reduces twice in a row, which reuses the scratch array; otherwise the quickest to compile.
+            users.sort(key=lambda f: ("layer_norm" not in f, (ROOT / f).stat().st_size))
             if users:
                 result.append((header, users[0], [Path(users[0]).parent.name]))
     return result
