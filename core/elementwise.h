@@ -48,9 +48,9 @@ Tensor empty_in_layout_of(const Tensor& x, const Shape& shape, Dtype dtype);
 
 namespace detail {
 
-/// `in` and `out` never overlap: an op's output is a new tensor.
+/// `in` and `out` never overlap: an op's output is a new tensor. All of f is inlined, or the loop is not vectorized.
 template <class F, class R, class... A>
-void apply_run(F f, int64_t n, R* __restrict out, const A* __restrict... in) {
+[[gnu::flatten]] void apply_run(F f, int64_t n, R* __restrict out, const A* __restrict... in) {
   for (int64_t i = 0; i < n; ++i) out[i] = f(in[i]...);
 }
 

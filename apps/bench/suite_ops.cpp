@@ -4,12 +4,12 @@
 
 #include <filesystem>
 
+#include "apps/bench/adamw.h"
 #include "apps/bench/bare_onednn.h"
-#include "apps/bench/machine.h"
 #include "apps/bench/peak.h"
+#include "apps/bench/race.h"
 #include "apps/bench/scalar_chain.h"
 #include "apps/bench/timing.h"
-#include "core/allocator.h"
 #include "core/autograd.h"
 #include "core/backend.h"
 #include "data/checkpoint/safetensors.h"
@@ -179,37 +179,21 @@ BenchRow measure(const BenchOptions& options, const Work& work, const PeerWork* 
   const std::function<void()> finish = [&] { synchronize(work.device); };
   const bool queued = work.device.type == DeviceType::cuda;
   const std::function<void()> bare = backward ? std::function<void()>() : bare_product(work.spec.name, work.inputs);
-  row.load = wait_for_idle(options.idle_seconds);
-
-  const auto time_ours = [&] { return time_calls(run, finish, queued, options.budget_ms); };
-  const auto time_bare = [&] {
-    return time_calls(
-        bare, [] {}, false, options.budget_ms);
-  };
-  const bool compared = peer && row.check == "ok";
-  time_ours();  // warm-up, of each side
-  if (compared) peer->time(backward, options.budget_ms);
-  if (bare) time_bare();
-  const int64_t allocations = allocator(work.device).stats().system_allocations;
-  std::vector<double> ours, theirs, ratios, shares;
-  for (int round = 0; round < options.rounds; ++round) {
-    ours.push_back(time_ours());
-    if (compared) theirs.push_back(peer->time(backward, options.budget_ms));
-    if (compared) ratios.push_back(theirs.back() / ours.back());
-    if (bare) shares.push_back(100 * time_bare() / ours.back());
-  }
-  row.system_allocations = allocator(work.device).stats().system_allocations - allocations;
-  row.ms = median(ours);
-  if (compared) {
-    row.peer_ms = median(theirs);
-    row.ratio = median(ratios);
-    row.ratio_min = *std::min_element(ratios.begin(), ratios.end());
-    row.ratio_max = *std::max_element(ratios.begin(), ratios.end());
-  }
-  if (bare) row.percent_of_onednn = median(shares);
+  Sides sides;
+  sides.ours = [&] { return time_calls(run, finish, queued, options.budget_ms); };
+  if (peer) sides.peer = [&] { return peer->time(backward, options.budget_ms); };
+  if (bare)
+    sides.onednn = [&] {
+      return time_calls(
+          bare, [] {}, false, options.budget_ms);
+    };
+  race(options, sides, row);
   add_rates(row, work, peaks, backward);
   return row;
 }
+
+/// The specs of in-place functions run on copies of their inputs, and the copying would be timed too.
+bool is_timed(const OpSpec& spec) { return spec.benches && !spec.name.ends_with('_'); }
 
 bool selected(const BenchOptions& options, const std::string& name, const std::string& label) {
   return (name + ": " + label).find(options.filter) != std::string::npos;
@@ -218,10 +202,9 @@ bool selected(const BenchOptions& options, const std::string& name, const std::s
 }  // namespace
 
 std::vector<std::string> bench_names() {
-  std::vector<std::string> names;
+  std::vector<std::string> names = {kAdamW, kScalarChain};
   for (const OpSpec& spec : testing::op_specs())
-    if (spec.benches) names.push_back(spec.name);
-  names.push_back(kScalarChain);
+    if (is_timed(spec)) names.push_back(spec.name);
   return names;
 }
 
@@ -233,7 +216,7 @@ std::vector<BenchRow> bench_ops(const BenchOptions& options) {
     if (options.report) options.report(row);
   };
   for (const OpSpec& spec : testing::op_specs()) {
-    if (!spec.benches) continue;
+    if (!is_timed(spec)) continue;
     testing::Maker maker(options.seed);
     for (const Sample& sample : spec.benches(maker)) {
       if (!selected(options, spec.name, sample.label)) continue;
@@ -248,7 +231,10 @@ std::vector<BenchRow> bench_ops(const BenchOptions& options) {
       }
     }
   }
-  if (selected(options, kScalarChain, "") && options.device.type != DeviceType::emulated)
+  if (options.device.type == DeviceType::emulated) return rows;
+  if (selected(options, kAdamW, "DeiT-S"))
+    for (const BenchRow& row : bench_adamw(options)) finished(row);
+  if (selected(options, kScalarChain, ""))
     for (const BenchRow& row : bench_scalar_chain(options)) finished(row);
   return rows;
 }
