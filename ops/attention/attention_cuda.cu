@@ -3,15 +3,12 @@
 
 // Plain kernels for any dtype, head size and strides. A block has four warps; a warp owns one row (a query, or a key
 // for dk and dv) and its lanes own the 32 columns of a tile (keys, or queries). Tiles pass through shared memory in
-// chunks of 32 head dims. Each chunk is between two block barriers: one before it is overwritten, one before it is
-// read. What a warp keeps for itself (its row, its weights) is ordered by warp barriers. All threads of a block run the
-// same loops.
+// chunks of 32 head dims, each between two block barriers: one before it is overwritten, one before it is read. The
+// same barriers order what the lanes of a warp hand each other (its row, its weights): a chunk is loaded between each
+// write of those and the reads, and between the reads and the next write. All threads of a block run the same loops.
 namespace vitrine::ops {
 namespace {
 constexpr int kRows = 4, kTile = 32, kBlock = kRows * cuda::kWarp;
-
-template <class A>
-using Chunk = A[kTile][kTile + 1];
 
 /// chunk[r][c] = x[row0 + r][d0 + c], zeros outside.
 template <class T, class A>
@@ -92,7 +89,6 @@ __global__ void attention_forward_kernel(Problem<T> p, Grid<T> out, A* lse, int6
     m = larger;
     weights[warp][lane] = p.drop.threshold && w > 0 ? w * scores.kept(i, j0 + lane) : w;
     add_rows<T, A>(chunk, o, shrink, weights[warp], p.v.head(bh, p.heads), p.v, j0, p.keys, p.d);
-    __syncwarp();  // the weights were read
   }
   store_row(o, sum == 0 ? A(0) : 1 / sum, out.head(bh, p.heads), out, i, p.queries, p.d);
   if (lane == 0 && i < p.queries) lse[bh * p.queries + i] = sum == 0 ? A(INFINITY) : m + log(sum);
@@ -140,7 +136,6 @@ __global__ void attention_dq_kernel(Problem<T> p, Grid<const T> dout, const A* l
     if (dbias && inside && j < p.keys) dbias[(bh * p.queries + i) * p.keys + j] = T(ds);
     weights[warp][lane] = ds;
     add_rows<T, A>(chunk, sum, A(1), weights[warp], k, p.k, j0, p.keys, p.d);
-    __syncwarp();  // the weights were read
   }
   if (dq.data) store_row(sum, p.scale, dq.head(bh, p.heads), dq, i, p.queries, p.d);
 }
@@ -172,7 +167,6 @@ __global__ void attention_dkv_kernel(Problem<T> p, Grid<const T> dout, const A* 
     weights[warp][lane] = z * w;
     if (dk.data) add_rows<T, A>(chunk, sum_k, A(1), dscores[warp], q, p.q, i0, p.queries, p.d);
     if (dv.data) add_rows<T, A>(chunk, sum_v, A(1), weights[warp], g, dout, i0, p.queries, p.d);
-    __syncwarp();  // both rows were read
   }
   if (dk.data) store_row(sum_k, p.scale, dk.head(bh, p.heads), dk, j, p.keys, p.d);
   if (dv.data) store_row(sum_v, A(1), dv.head(bh, p.heads), dv, j, p.keys, p.d);

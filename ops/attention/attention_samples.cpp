@@ -1,3 +1,5 @@
+#include <cmath>
+
 #include "ops/attention/attention.h"
 #include "tests/support/op_spec.h"
 
@@ -67,8 +69,10 @@ std::vector<ErrorSample> errors(Maker& m) {
       {[=] { ops::attention(ids, k, k); }, "attention: q must be floating, got [2, 3, 5, 4] i64 cpu"},
       {[=] { ops::attention(q, Tensor(), k); }, "attention: k is undefined"},
       {[=] { ops::attention(q, k, Tensor()); }, "attention: v is undefined"},
-      {[=] { ops::attention(q, f32, k); }, "?"},
-      {[=] { ops::attention(q, k, k.to(Device::emulated())); }, "?"},
+      {[=] { ops::attention(q, f32, k); },
+       "attention: q [2, 3, 5, 4] f64 cpu and k [2, 3, 7, 4] f32 cpu have different dtypes"},
+      {[=] { ops::attention(q, k, k.to(Device::emulated())); },
+       "attention: q [2, 3, 5, 4] f64 cpu and v [2, 3, 7, 4] f64 emulated have different devices"},
       {[=] { ops::attention(flat, k, k); },
        "attention: q [3, 5, 4] f64 cpu and k [2, 3, 7, 4] f64 cpu must be [B, H, Lq, D] and [B, H, Lk, D]"},
       {[=] { ops::attention(q, narrow, narrow); },

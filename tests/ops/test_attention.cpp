@@ -10,7 +10,7 @@ struct Usage {
   int64_t largest_block, peak;
 };
 
-/// The largest block and the peak above the start of one forward and backward pass with 401 tokens and 8 heads.
+/// The largest block and the peak above the start of one forward and backward pass of 2 samples, 4 heads and n tokens.
 Usage usage(Device device, Dtype dtype, int64_t n, bool unfused) {
   const int64_t b = 2, h = 4, d = 32;
   Generator generator{3, 0};
