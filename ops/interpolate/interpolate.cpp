@@ -29,11 +29,12 @@ struct Window {
   }
 };
 
+/// The kernels of interpolate.h; the cubics in factors, which lose no digits near their zeros at 1 and 2.
 double kernel(Interpolation mode, double distance, double a) {
   const double d = std::abs(distance);
   if (mode == Interpolation::bilinear) return std::max(0.0, 1 - d);
-  if (d <= 1) return ((a + 2) * d - (a + 3)) * d * d + 1;
-  return d < 2 ? a * (((d - 5) * d + 8) * d - 4) : 0;
+  if (d <= 1) return (d - 1) * (((a + 2) * d - 1) * d - 1);
+  return d < 2 ? a * (d - 1) * (d - 2) * (d - 2) : 0;
 }
 
 struct Axis {
