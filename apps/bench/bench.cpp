@@ -56,6 +56,8 @@ struct RunningPeer {
 RunningPeer start_peer(const Options& o) {
   const char* environment = std::getenv("VITRINE_PEER_PYTHON");
   const std::string python = !o.peer.empty() ? o.peer : environment ? environment : "";
+  check<UsageError>(!python.empty() || o.peer_script.empty(),
+                    "bench: --peer-script needs --peer, the python to run it");
   if (python.empty()) return {};
   const std::string script =
       o.peer_script.empty() ? std::string(VITRINE_SOURCE_DIR) + "/tests/bench/peer_torch.py" : o.peer_script;
