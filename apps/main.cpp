@@ -29,6 +29,7 @@ std::vector<std::string> flags_of(const CLI::App& app) {
 int run(int argc, char** argv) {
   CLI::App app("Vitrine: a tensor engine for vision transformers, built to be read.", "vitrine");
   app.set_version_flag("--version", version_text());
+  app.require_subcommand(0, 1);  // one command a run: in `bench ops` the second word is an argument
   std::vector<std::string> names;
   std::vector<std::pair<CLI::App*, std::function<int()>>> actions;
   for (const Command& command : commands()) {

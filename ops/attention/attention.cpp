@@ -5,6 +5,12 @@
 #include "core/autograd.h"
 #include "core/kernels/kernels.h"
 #include "ops/attention/attention_kernels.h"
+#include "ops/binary/operators.h"
+#include "ops/compare/compare.h"
+#include "ops/dropout/dropout.h"
+#include "ops/matmul/matmul.h"
+#include "ops/softmax/softmax.h"
+#include "ops/where/where.h"
 
 namespace vitrine::ops {
 namespace {
@@ -26,7 +32,7 @@ struct Attention {
                          const Tensor& mask) const {
     const Shape scores{q.size(0), q.size(1), q.size(2), k.size(2)};
     const auto expanded = [&](const Tensor& x) { return x.defined() ? x.expand(scores) : x; };
-    return {q, k, v, expanded(bias), expanded(mask), scale, dropout, draw};
+    return {q, k, v, expanded(bias), expanded(mask), scale, DropMask(dropout, draw)};
   }
 
   Tensor forward(Saver& save, const Tensor& q, const Tensor& k, const Tensor& v, const Tensor& bias,
@@ -95,6 +101,19 @@ Tensor attention(const Tensor& q, const Tensor& k, const Tensor& v, const Attent
   const double scale = check_attention("attention", q, k, v, options);
   return apply(Attention{.scale = scale, .dropout = options.dropout, .draw = options.draw}, q, k, v, options.bias,
                options.mask);
+}
+
+AttentionWeights attention_unfused(const Tensor& q, const Tensor& k, const Tensor& v, const AttentionOptions& options) {
+  const double scale = check_attention("attention_unfused", q, k, v, options);
+  Tensor scores = matmul(q, k.transpose(-2, -1)) * scale;
+  if (options.bias.defined()) scores = scores + options.bias;
+  const Tensor unseen = full({}, -INFINITY, q.options()), zero = zeros({}, q.options());
+  if (options.mask.defined()) scores = where(options.mask, scores, unseen);
+  // The softmax of a row that sees no key is NaN; the weights 0 take its place, and no gradient passes to it.
+  const Tensor seen = ne(scores, unseen);
+  const Tensor probabilities = where(seen, softmax(where(seen, scores, unseen), -1), zero);
+  const Tensor weights = options.dropout > 0 ? dropout(probabilities, options.dropout, options.draw) : probabilities;
+  return {matmul(weights, v), probabilities};
 }
 
 }  // namespace vitrine::ops

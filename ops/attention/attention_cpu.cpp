@@ -154,9 +154,8 @@ A exponentiate(A* s, int64_t keys, int64_t padded, A& lse) {
 /// in [B, H, Lq, Lk].
 template <class A, class F>
 void for_each_weight(const AttentionInputs& in, int64_t first, int64_t keys, F f) {
-  const A kept = A(1 / (1 - in.dropout));
-  const float p = float(in.dropout);
-  for (int64_t j = 0; j < keys; ++j) f(j, in.draw.uniform(first + j) < p ? A(0) : kept);
+  const A kept = A(in.drop.scale);
+  for (int64_t j = 0; j < keys; ++j) f(j, in.drop.keeps(in.drop.draw.bits(first + j)) ? kept : A(0));
 }
 
 /// Query rows [first, last) of head `bh`.
@@ -189,7 +188,7 @@ void forward_rows(const AttentionInputs& in, int64_t bh, int64_t first, int64_t 
       bias_and_mask(row, keys, bias, mask, at + i);
       const A sum = exponentiate(row, keys, padded, lse[index]);
       inverse[i] = sum == 0 ? A(0) : 1 / sum;
-      if (in.dropout > 0) for_each_weight<A>(in, index * keys, keys, [row](int64_t j, A z) { row[j] *= z; });
+      if (in.drops()) for_each_weight<A>(in, index * keys, keys, [row](int64_t j, A z) { row[j] *= z; });
     }
     gemm_small(rows, d, keys, s, {padded, 1}, v, d, o, d, false);
     for (int64_t i = 0; i < rows; ++i) store_row(o + i * d, inverse[i], d, out.at(at + i), out.column);
@@ -206,7 +205,7 @@ struct HeadGradients {
 /// One row of backward. From scores s and products dp = dout v: p = exp(s - lse) (times z) into s, ds into dp.
 template <class A>
 void backward_row(const AttentionInputs& in, int64_t index, int64_t keys, int64_t padded, A lse, A delta, A* s, A* dp) {
-  if (in.dropout > 0) {
+  if (in.drops()) {
     for (int64_t j = 0; j < keys; ++j) s[j] = vm::exp_weight(s[j] - lse);
     for_each_weight<A>(in, index * keys, keys, [=](int64_t j, A z) {
       dp[j] = s[j] * (z * dp[j] - delta);

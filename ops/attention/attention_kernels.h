@@ -1,6 +1,6 @@
 #pragma once
 #include "core/kernel_slot.h"
-#include "core/random.h"
+#include "ops/dropout/dropout_kernels.h"
 
 /// Private to this folder. q, k, v, out and their gradients are [B, H, L, D] with any strides; bias and mask, if
 /// defined, are expanded to [B, H, Lq, Lk]. B, H, Lq and D are not 0; Lk may be.
@@ -8,8 +8,9 @@ namespace vitrine::ops {
 
 struct AttentionInputs {
   Tensor q, k, v, bias, mask;
-  double scale, dropout;
-  RandomDraw draw;
+  double scale;
+  DropMask drop;  ///< of weight (b, h, i, j) by its index in [B, H, Lq, Lk]
+  bool drops() const { return drop.threshold > 0; }
 };
 
 /// Gradients to write; undefined ones are not wanted.

@@ -4,7 +4,7 @@
 #include "core/kernel_slot.h"
 #include "core/random.h"
 
-/// Private to this folder; tensors are contiguous.
+/// Private to this folder (ops/attention uses the DropMask too); tensors are contiguous.
 namespace vitrine::ops {
 
 /// Which of the random numbers of a draw are kept: those whose 24-bit uniform number is at least p. Compared as

@@ -63,7 +63,27 @@ void add_list(const T* src, const int64_t* positions, int64_t count, T* to, int6
   }
 }
 
+/// Single elements in place of rows: one pass over the ids of each row adds in the same order and needs no lists.
+void add_elements(const Tensor& index, const Tensor& src, Tensor& y) {
+  const int64_t rows = y.size(0), n = y.size(1), m = index.size(1), step = index.size(0) == 1 ? 0 : m;
+  const int64_t* ids = index.data<int64_t>();
+  dispatch_floating(y.dtype(), [&]<class T>() {
+    using A = accumulate_t<T>;
+    const T* from = src.data<T>();
+    T* to = y.mutable_data<T>();
+    parallel_for(rows, std::max<int64_t>(1, kGrain / (n + m)), [&](int64_t begin, int64_t end) {
+      std::vector<A> sums(static_cast<size_t>(n));
+      for (int64_t r = begin; r < end; ++r) {
+        for (int64_t i = 0; i < n; ++i) sums[size_t(i)] = A(to[r * n + i]);
+        for (int64_t j = 0; j < m; ++j) sums[size_t(ids[r * step + j])] += A(from[r * m + j]);
+        for (int64_t i = 0; i < n; ++i) to[r * n + i] = T(sums[size_t(i)]);
+      }
+    });
+  });
+}
+
 void add(const Tensor& index, const Tensor& src, Tensor& y) {
+  if (y.size(2) == 1) return add_elements(index, src, y);
   const int64_t rows = y.size(0), n = y.size(1), width = y.size(2), lists = index.size(0), m = index.size(1);
   const Lists sorted(index.data<int64_t>(), lists, m, n);
   dispatch_floating(y.dtype(), [&]<class T>() {
