@@ -176,7 +176,7 @@ void accumulate_leaf(const Tensor& leaf, Tensor g) {
 
 void check_gradient(const Node& node, size_t input, const Tensor& g, const Shape& shape, const TensorOptions& options) {
   check<AutogradError>(g.shape() == shape && g.dtype() == options.dtype && g.device() == options.device,
-                       "{}: gradient {} of input {} is {}, the input is {} {} {}", node.name(), input, input, g, shape,
+                       "{}: the gradient of input {} is {}, the input is {} {} {}", node.name(), input, g, shape,
                        options.dtype, options.device);
 }
 

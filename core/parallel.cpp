@@ -4,8 +4,43 @@
 
 #include <algorithm>
 #include <exception>
+#include <mutex>
+#include <thread>
+#include <vector>
 
 namespace vitrine {
+namespace {
+
+#if defined(VITRINE_TSAN)
+// ThreadSanitizer cannot see the order that libgomp gives: under it a parallel region is made of new threads.
+thread_local bool inside = false;
+bool in_parallel() { return inside; }
+
+template <class F>
+void run_team(int threads, F f) {
+  std::vector<std::jthread> team;
+  inside = true;
+  for (int me = 1; me < threads; ++me)
+    team.emplace_back([f, me, threads] {
+      inside = true;
+      f(me, threads);
+    });
+  f(0, threads);
+  team.clear();
+  inside = false;
+}
+#else
+bool in_parallel() { return omp_in_parallel(); }
+
+/// f(me, team size) on each thread of a team of at most `threads`.
+template <class F>
+void run_team(int threads, F f) {
+#pragma omp parallel num_threads(threads)
+  f(omp_get_thread_num(), omp_get_num_threads());
+}
+#endif
+
+}  // namespace
 
 int num_threads() { return omp_get_max_threads(); }
 
@@ -14,28 +49,27 @@ void set_num_threads(int threads) { omp_set_num_threads(std::max(threads, 1)); }
 void detail::run_chunks(int64_t n, int64_t chunk, void (*run)(const void*, int64_t, int64_t), const void* body) {
   const int64_t chunks = (n + chunk - 1) / chunk;
   const int threads = int(std::min<int64_t>(chunks, omp_get_max_threads()));
-  if (threads == 1 || omp_in_parallel()) {
+  if (threads == 1 || in_parallel()) {
     for (int64_t c = 0; c < chunks; ++c) run(body, c * chunk, std::min(n, (c + 1) * chunk));
     return;
   }
+  std::mutex mutex;
   std::exception_ptr error;
   int64_t error_chunk = chunks;
-#pragma omp parallel num_threads(threads)
-  {
+  run_team(threads, [&](int64_t me, int64_t team) {
     // Consecutive pieces per thread: neighbouring operations on the same rows then find them in the same core's cache.
-    const int64_t team = omp_get_num_threads(), me = omp_get_thread_num();
     const int64_t last = chunks * (me + 1) / team;
     int64_t c = chunks * me / team;
     try {
       for (; c < last; ++c) run(body, c * chunk, std::min(n, (c + 1) * chunk));
     } catch (...) {
-#pragma omp critical(vitrine_parallel_error)
+      const std::lock_guard lock(mutex);
       if (c < error_chunk) {
         error_chunk = c;
         error = std::current_exception();
       }
     }
-  }
+  });
   if (error) std::rethrow_exception(error);
 }
 

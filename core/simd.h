@@ -118,26 +118,34 @@ inline V max(V a, V b) {
   return a > b ? a : b;
 }
 
+namespace detail {
+/// The lanes of `v` with those S apart exchanged.
+template <int S, class V, int... I>
+inline V swap_lanes(V v, std::integer_sequence<int, I...>) {
+  return __builtin_shufflevector(v, v, (I ^ S)...);
+}
+/// All lanes folded by f, halves first: a fixed order.
+template <int S, int N, class V, class F>
+inline V fold(V v, F f) {
+  v = f(v, swap_lanes<S>(v, std::make_integer_sequence<int, N>{}));
+  if constexpr (S > 1) {
+    return fold<S / 2, N>(v, f);
+  } else {
+    return v;
+  }
+}
+}  // namespace detail
+
 /// The sum of the lanes, halves first: a fixed order. T and N are given: horizontal_sum<float, 16>(v).
 template <class T, int N = kLanes<T>>
 inline T horizontal_sum(Vec<T, N> v) {
-  if constexpr (N == 2) {
-    return v[0] + v[1];
-  } else {
-    const auto half = std::bit_cast<std::array<Vec<T, N / 2>, 2>>(v);
-    return horizontal_sum<T, N / 2>(half[0] + half[1]);
-  }
+  return detail::fold<N / 2, N>(v, [](Vec<T, N> a, Vec<T, N> b) { return a + b; })[0];
 }
 
 /// The largest lane.
 template <class T, int N = kLanes<T>>
 inline T horizontal_max(Vec<T, N> v) {
-  if constexpr (N == 2) {
-    return v[0] > v[1] ? v[0] : v[1];
-  } else {
-    const auto half = std::bit_cast<std::array<Vec<T, N / 2>, 2>>(v);
-    return horizontal_max<T, N / 2>(max(half[0], half[1]));
-  }
+  return detail::fold<N / 2, N>(v, [](Vec<T, N> a, Vec<T, N> b) { return max(a, b); })[0];
 }
 
 namespace detail {

@@ -20,11 +20,13 @@ struct StridedPlan {
   VITRINE_HD void offsets(int64_t i, int64_t (&out)[K]) const {
     for (int k = 0; k < K; ++k) out[k] = 0;
     const bool narrow = numel >> 31 == 0;  // 32-bit division is several times faster on a GPU
-    for (int d = dims - 1; d >= 0; --d) {
+    for (int d = dims - 1; d > 0; --d) {
       const int64_t next = narrow ? int64_t(uint32_t(i) / uint32_t(sizes[d])) : i / sizes[d], at = i - next * sizes[d];
       for (int k = 0; k < K; ++k) out[k] += at * strides[k][d];
       i = next;
     }
+    if (dims == 0) return;
+    for (int k = 0; k < K; ++k) out[k] += i * strides[k][0];  // no division: i < numel
   }
   /// Every operand is one dense run.
   VITRINE_HD bool dense() const {

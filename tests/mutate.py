@@ -8,9 +8,9 @@
 
 A broken kernel file is compiled alone into a small shared object and preloaded: its Bind objects take the slots over from
 those of the library. A mutant is killed if the release sweep (agreement with the CPU in every dtype, then several orders
-of threads) or the check flavour (race and bounds checker) fails.
+of threads), the check flavour (race and bounds checker) or the asan flavour (overruns of local arrays) fails.
 
-  tests/mutate.py --build build --check-build build-check            everything; resumes where it was stopped
+  tests/mutate.py --build build --also build-check build-asan        everything; resumes where it was stopped
   tests/mutate.py --build build --ops softmax,layer_norm --bounds 20
   tests/mutate.py --report-only
 
@@ -68,6 +68,13 @@ class Flavour:
 
     def __init__(self, build, tests, scratch):
         self.build, self.tests, self.scratch = Path(build).resolve(), tests, scratch
+        preset = re.search(r"^VITRINE_PRESET:\w+=(\w+)", (self.build / "CMakeCache.txt").read_text(), re.M)
+        self.name = preset[1]
+        self.link_flags, self.preload = [], []
+        if self.name == "asan":  # its runtime must be the first library
+            self.link_flags = ["-fsanitize=address,undefined"]
+            found = subprocess.run(["g++", "-print-file-name=libasan.so"], stdout=subprocess.PIPE, text=True, check=True)
+            self.preload = [os.path.realpath(found.stdout.strip())]
         self.commands = {}
         for entry in json.loads((self.build / "compile_commands.json").read_text()):
             if entry["file"].endswith(".cu") and "nvcc" not in entry["command"]:
@@ -91,13 +98,14 @@ class Flavour:
         if subprocess.run(words, cwd=self.build, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL).returncode:
             return None
         library = self.scratch / "mutant.so"
-        subprocess.run(["g++", "-shared", "-o", str(library), str(self.scratch / "mutant.o"), f"-L{self.build}",
+        subprocess.run(["g++", "-shared", *self.link_flags, "-o", str(library), str(self.scratch / "mutant.o"), f"-L{self.build}",
                         "-lvitrine"], check=True)
         return library
 
     def run(self, library, ops, tests, limit):
         """Whether the tests pass."""
-        env = dict(os.environ, LD_PRELOAD=str(library), VITRINE_SWEEP_OPS=",".join(ops), OMP_NUM_THREADS="1")
+        env = dict(os.environ, LD_PRELOAD=":".join([*self.preload, str(library)]), VITRINE_SWEEP_OPS=",".join(ops),
+                   OMP_NUM_THREADS="1", ASAN_OPTIONS="detect_leaks=0:" + os.environ.get("ASAN_OPTIONS", ""))
         env["LD_LIBRARY_PATH"] = str(self.build)
         try:
             done = subprocess.run([str(self.build / "vitrine_tests"), ",".join(tests), "-a"], env=env,
@@ -140,9 +148,10 @@ def kernel_files(flavour, wanted):
         if not wanted or folder in wanted or ("core" in wanted and folder == "kernels"):
             result.append((file, file, ops))
     if not wanted or "core" in wanted:
-        for header in ("core/cuda/reduce.h", "core/cuda/vector.h"):
-            users = [f for f in sorted(flavour.commands) if f.startswith("ops/") and header in (ROOT / f).read_text()]
-            users.sort(key=lambda f: "layer_norm" not in f)  # it reduces twice in a row, which reuses the scratch array
+        for header in ("core/cuda/reduce.h", "core/cuda/vector.h", "core/cuda/elementwise.h", "core/strided.h"):
+            users = [f for f in flavour.commands if f.startswith("ops/") and header in (ROOT / f).read_text()]
+            # layer_norm reduces twice in a row, which reuses the scratch array; otherwise the quickest to compile.
+            users.sort(key=lambda f: ("layer_norm" not in f, (ROOT / f).stat().st_size))
             if users:
                 result.append((header, users[0], [Path(users[0]).parent.name]))
     return result
@@ -173,12 +182,14 @@ def report(results):
     for kind, title in (("barrier", "Removed barriers"), ("bound", "Shifted bounds")):
         ms = [m for m in kernels.values() if m["kind"] == kind and m["killed_by"] is not None]
         out.append(f"\n{title} noticed: {percent(sum(bool(m['killed_by']) for m in ms), len(ms))}.")
-    out.append("\n| file | mutants | by comparison | by order | by checker | survivors |\n|---|---|---|---|---|---|")
+    out.append("\n| file | mutants | by comparison | by order | by checker | by sanitizer | survivors |\n"
+               "|---|---|---|---|---|---|---|")
     for file in sorted({m["file"] for m in kernels.values()}):
         ms = [m for m in kernels.values() if m["file"] == file and m["killed_by"] is not None]
         by = lambda word: sum(bool(m["killed_by"]) and word in m["killed_by"] for m in ms)
         left = [f"line {m['line']}: {m['change']}" for m in ms if not m["killed_by"]]
         out.append(f"| {file} | {len(ms)} | {by('release: sweep 4')} | {by('release: sweep 10')} | {by('check:')} | "
+                   f"{by('asan:')} | "
                    + ("; ".join(left).replace("|", "\\|") or "none") + " |")
     readme = ROOT / "tests" / "README.md"
     begin, end = "<!-- mutation results -->", "<!-- end of mutation results -->"
@@ -197,7 +208,7 @@ def save(path, results):
 def main():
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     p.add_argument("--build", default="build", help="a release build")
-    p.add_argument("--check-build", help="a build with VITRINE_PRESET=check; without it survivors of release stay")
+    p.add_argument("--also", nargs="*", default=[], help="builds of other presets, tried on what survives")
     p.add_argument("--ops", default="", help="folders under ops/ (or core), separated by commas")
     p.add_argument("--bounds", type=int, default=6, help="shifted bounds per file")
     p.add_argument("--minutes", type=float, default=1e9, help="stop starting mutants after this time")
@@ -217,33 +228,36 @@ def main():
     print(f"vjps: {sum(m['noticed'] for m in found)} of {len(found)} falsifications noticed", flush=True)
 
     with tempfile.TemporaryDirectory() as scratch:
-        flavours = [("release", Flavour(a.build, RELEASE_TESTS, Path(scratch)))]
-        if a.check_build:
-            flavours.append(("check", Flavour(a.check_build, CHECK_TESTS, Path(scratch))))
-        for name, command_of, run_ops in kernel_files(flavours[0][1], ops):
+        flavours = [Flavour(a.build, RELEASE_TESTS, Path(scratch))]
+        flavours += [Flavour(b, CHECK_TESTS, Path(scratch)) for b in a.also]
+        for name, command_of, run_ops in kernel_files(flavours[0], ops):
             for kind, line, change, text in mutants_of(ROOT / name, a.bounds):
                 key = hashlib.sha256(f"{name}\0{text}".encode()).hexdigest()[:16]
                 old = results["kernels"].get(key)
-                if old and (old["killed_by"] != "" or not a.check_build or old["flavours"] == len(flavours)):
+                tried = old["survived"] if old else []
+                if old and (old["killed_by"] or all(f.name in tried for f in flavours)):
                     continue
                 if time.time() > stop:
                     break
-                killed = ""
-                for label, flavour in flavours:
+                killed, survived = "", list(tried)
+                for flavour in flavours:
+                    if flavour.name in survived:
+                        continue
                     if flavour.trusted(command_of, name, run_ops) is None:
-                        print(f"{name}: its own tests fail in {label} before anything is broken", flush=True)
+                        print(f"{name}: its tests fail in {flavour.name} before anything is broken", flush=True)
                         killed = None
                         break
                     by = flavour.killed_by(command_of, name, run_ops, text)
-                    killed = None if by is None else by and f"{label}: {by}"
+                    killed = None if by is None else by and f"{flavour.name}: {by}"
                     if killed or killed is None:
                         break
+                    survived.append(flavour.name)
                 print(f"{name}:{line}: {kind} {change}: "
                       + ("invalid" if killed is None else killed or "SURVIVED"), flush=True)
-                if killed is None:
+                if killed is None and not survived:
                     continue
                 results["kernels"][key] = {"file": name, "line": line, "kind": kind, "change": change,
-                                           "killed_by": killed, "flavours": len(flavours)}
+                                           "killed_by": killed or "", "survived": survived}
                 save(a.json, results)
         # Mutants of text that no longer exists say nothing.
         alive = {hashlib.sha256(f"{n}\0{t}".encode()).hexdigest()[:16]

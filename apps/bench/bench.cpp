@@ -26,7 +26,7 @@ struct Options : CommonFlags {
     add_to(app);
     precision_option = app.get_option("--precision");
     app.add_option("suite", suite, "ops: every op's bench samples and a chain of scalar ops (default: ops)");
-    app.add_option("--filter", filter, "only rows whose 'op: sample' contains this text");
+    app.add_option("--filter", filter, "only rows whose op, or else 'op: sample', contains this text");
     app.add_option("--peer", peer, "python with torch, to compare with (default: $VITRINE_PEER_PYTHON)");
     app.add_option("--peer-script", peer_script, "what it runs (default: tests/bench/peer_torch.py of the sources)");
     app.add_option("--rounds", rounds, "rounds that alternate between us and the peer (default: 7)")

@@ -7,6 +7,13 @@ namespace {
 
 using Row = BenchRow;
 
+std::string scientific(double x) {
+  if (std::isnan(x)) return "-";
+  char text[32];
+  snprintf(text, sizeof text, "%.1e", x);
+  return text;
+}
+
 struct Column {
   const char* title;
   std::string (*cell)(const Row&);
@@ -26,7 +33,8 @@ constexpr Column kColumns[] = {
     {"ratio", [](const Row& r) { return r.check.starts_with("FAIL") ? "FAIL" : significant(r.ratio); }},
     {"min", [](const Row& r) { return significant(r.ratio_min); }},
     {"max", [](const Row& r) { return significant(r.ratio_max); }},
-    {"rel. L2", [](const Row& r) { return r.check.empty() ? "-" : format("{}", r.difference); }},
+    {"error", [](const Row& r) { return scientific(r.difference); }},
+    {"peer's", [](const Row& r) { return scientific(r.peer_difference); }},
 };
 
 }  // namespace
@@ -48,6 +56,7 @@ nlohmann::ordered_json BenchRow::json() const {
     row.update({{"peer", peer},
                 {"check", check},
                 {"difference", difference},
+                {"peer_difference", peer_difference},
                 {"peer_ms", peer_ms},
                 {"ratio", ratio},
                 {"ratio_min", ratio_min},

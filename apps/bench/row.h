@@ -18,9 +18,9 @@ struct BenchRow {
   int64_t system_allocations = 0;  ///< tensor memory asked of the system in the timed rounds; 0 in a steady state
   double load = 0;                 ///< share of the machine that others kept busy before the row
 
-  std::string peer;         ///< "torch 2.15.0 (flash)"; empty without a peer for this row
-  std::string check;        ///< "ok", or "FAIL grad.1: relative L2 0.02"; empty without a peer
-  double difference = NAN;  ///< largest relative L2 distance between our tensors and the peer's
+  std::string peer;                                ///< "torch 2.15.0 (flash)"; empty without a peer for this row
+  std::string check;                               ///< "ok", or "FAIL grad.1: relative L2 0.02"; empty without a peer
+  double difference = NAN, peer_difference = NAN;  ///< largest relative L2 distance of an output or gradient to f64
   double peer_ms = NAN;
   double ratio = NAN, ratio_min = NAN, ratio_max = NAN;  ///< peer / ours over rounds; above 1 we are faster
   double percent_of_onednn = NAN;                        ///< bare oneDNN call / ours, in percent

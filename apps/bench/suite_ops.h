@@ -13,7 +13,7 @@ namespace vitrine::apps {
 struct BenchOptions {
   Device device;
   std::vector<Dtype> dtypes;
-  std::string filter;  ///< rows whose op or "op: sample" contains it; empty for all
+  std::string filter;  ///< rows whose op, or else "op: sample", contains it; empty for all
   uint64_t seed = 0;
   int rounds = 7;         ///< each measures us, the peer, and oneDNN, one after the other
   double budget_ms = 60;  ///< of one measurement

@@ -1,5 +1,5 @@
 #include "core/cuda/launch.h"
-#include "core/cuda/reduce.h"
+#include "core/kernels/fold_cuda.h"
 #include "core/kernels/kernels.h"
 #include "core/strided.h"
 
@@ -46,22 +46,6 @@ __global__ void scale_kernel(T* y, accumulate_t<T> factor, StridedPlan<1> plan) 
   y[at[0]] = T(accumulate_t<T>(y[at[0]]) * factor);
 }
 
-/// One block per output; its threads stride over the points that are summed.
-template <class T>
-__global__ void sum_to_kernel(const T* x, T* y, StridedPlan<2> kept, StridedPlan<1> reduced) {
-  using A = accumulate_t<T>;
-  int64_t at[2];
-  kept.offsets(blockIdx.x, at);
-  A sum = 0;
-  for (int64_t r = threadIdx.x; r < reduced.numel; r += blockDim.x) {
-    int64_t point[1];
-    reduced.offsets(r, point);
-    sum += A(x[at[1] + point[0]]);
-  }
-  sum = cuda::block_reduce<cuda::Sum>(sum, A(0));
-  if (threadIdx.x == 0) y[at[0]] = T(sum);
-}
-
 void fill_cuda(Tensor& y, double value) {
   const auto plan = make_plan<1>(y.shape(), {y.strides()});
   dispatch_all(y.dtype(), [&]<class T>() {
@@ -98,10 +82,9 @@ void scale_cuda(Tensor& y, double factor) {
 }
 
 void sum_to_cuda(const Tensor& x, Tensor& y) {
-  const Reduction sum = make_reduction(x, y);
+  const Reduction plan = make_reduction(x, y);
   dispatch_floating(x.dtype(), [&]<class T>() {
-    cuda::launch("sum_to", sum_to_kernel<T>, {.grid = sum.kept.numel, .block = kBlock}, x.data<T>(),
-                 y.mutable_data<T>(), sum.kept, sum.reduced);
+    fold_cuda("sum_to", SumFold<accumulate_t<T>>{}, x.data<T>(), nullptr, y.mutable_data<T>(), plan, x.device());
   });
 }
 

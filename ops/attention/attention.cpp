@@ -44,9 +44,10 @@ struct Attention {
   Gradients vjp(const Saved& saved, const Tensor& dout) const {
     const Tensor &q = saved[0], &k = saved[1], &v = saved[2], &bias = saved[3], &out = saved[5], &lse = saved[6];
     AttentionGradients d;
-    if (saved.needs(0)) d.dq = empty_tokens_first(q);
-    if (saved.needs(1)) d.dk = empty_tokens_first(k);
-    if (saved.needs(2)) d.dv = empty_tokens_first(v);
+    const auto gradient = [](const Tensor& x) { return x.is_contiguous() ? empty_like(x) : empty_tokens_first(x); };
+    if (saved.needs(0)) d.dq = gradient(q);
+    if (saved.needs(1)) d.dk = gradient(k);
+    if (saved.needs(2)) d.dv = gradient(v);
     if (bias.defined() && saved.needs(3)) d.dbias = empty({q.size(0), q.size(1), q.size(2), k.size(2)}, q.options());
     if (out.numel()) {
       d.delta = empty_like(lse);

@@ -1,5 +1,6 @@
 #include <algorithm>
 #include <cmath>
+#include <type_traits>
 
 #include "core/allocator.h"
 #include "core/microkernel.h"
@@ -14,7 +15,7 @@
 namespace vitrine::ops {
 namespace {
 
-constexpr int64_t kLine = 16;             // rows of scores are padded to this many elements
+constexpr int kLine = 16;                 // rows of scores are padded to this many elements
 constexpr int64_t kScoreBytes = 1 << 17;  // of one block of scores
 constexpr int64_t kTasks = 16;            // the forward splits the queries of a head until there are about so many
 
@@ -73,6 +74,21 @@ T* writable(Tensor& x) {
   return x.defined() ? x.mutable_data<T>() : nullptr;
 }
 
+/// Brings row i into the second-level cache. The rows of a head lie apart in memory, which the hardware's prefetcher
+/// does not follow, so the row loops ask for the next head's rows while they compute.
+template <class T>
+void prefetch_row(Matrix<T> x, int64_t i, int64_t rows, int64_t d) {
+  constexpr int64_t kStep = 64 / int64_t(sizeof(T));
+  if (!x.data || x.column != 1 || i >= rows) return;
+  for (int64_t c = 0; c < d; c += kStep) __builtin_prefetch(x.at(i) + c, !std::is_const_v<T>, 2);
+}
+/// The head after `bh` of x, without data if there is none.
+template <class T>
+Matrix<const T> next_head(const Tensor& x, int64_t bh) {
+  const int64_t heads = x.size(1), next = bh + 1;
+  return next < x.size(0) * heads ? matrix<T>(x, next / heads, next % heads) : Matrix<const T>{};
+}
+
 /// y [rows, d] = factor * x, dense.
 template <class T, class A>
 void load_rows(Matrix<const T> x, int64_t first, int64_t rows, int64_t d, A factor, A* y) {
@@ -118,14 +134,18 @@ void bias_and_mask(A* s, int64_t keys, Matrix<const T> bias, Matrix<const bool> 
   }
 }
 
-/// s_j = exp(s_j - m) over a padded row; returns the sum and sets lse (as the slot says).
+/// s_j = exp(s_j - m), m = max_j s_j, over a padded row; returns the sum and sets lse (as the slot says).
 template <class A>
 A exponentiate(A* s, int64_t keys, int64_t padded, A& lse) {
   std::fill(s + keys, s + padded, -A(INFINITY));
-  A m = row_max<A>(padded, [s](int64_t j) { return s[j]; });
+  auto largest = simd::broadcast(-A(INFINITY));
+  for (int64_t j = 0; j < padded; j += simd::kLanes<A>) largest = simd::max(largest, simd::load(s + j));
+  A m = simd::horizontal_max<A>(largest);
   if (m == -A(INFINITY)) m = 0;
   for (int64_t j = 0; j < padded; ++j) s[j] = vm::exp_weight(s[j] - m);
-  const A sum = row_sum<A>(padded, [s](int64_t j) { return s[j]; });
+  simd::Vec<A> sums{};
+  for (int64_t j = 0; j < padded; j += simd::kLanes<A>) sums += simd::load(s + j);
+  const A sum = simd::horizontal_sum<A>(sums);
   lse = sum == 0 ? A(INFINITY) : m + std::log(sum);
   return sum;
 }
@@ -154,6 +174,7 @@ void forward_rows(const AttentionInputs& in, int64_t bh, int64_t first, int64_t 
   load_rows(matrix<T>(in.v, b, h), 0, keys, d, A(1), v);
   const auto bias = matrix<T>(in.bias, b, h);
   const auto mask = matrix<bool>(in.mask, b, h);
+  const auto next_q = next_head<T>(in.q, bh), next_k = next_head<T>(in.k, bh), next_v = next_head<T>(in.v, bh);
   for (int64_t at = first; at < last; at += block) {
     const int64_t rows = std::min(block, last - at);
     load_rows(matrix<T>(in.q, b, h), at, rows, d, A(in.scale), q);
@@ -161,6 +182,10 @@ void forward_rows(const AttentionInputs& in, int64_t bh, int64_t first, int64_t 
     for (int64_t i = 0; i < rows; ++i) {
       A* row = s + i * padded;
       const int64_t index = bh * queries + at + i;
+      prefetch_row(out, at + i, queries, d);
+      prefetch_row(next_q, at + i, queries, d);
+      prefetch_row(next_k, at + i, keys, d);
+      prefetch_row(next_v, at + i, keys, d);
       bias_and_mask(row, keys, bias, mask, at + i);
       const A sum = exponentiate(row, keys, padded, lse[index]);
       inverse[i] = sum == 0 ? A(0) : 1 / sum;
@@ -214,6 +239,8 @@ void backward_head(const AttentionInputs& in, int64_t bh, const Tensor& out, con
   transpose_keys(k, keys, d, k_t, padded);
   const auto bias = matrix<T>(in.bias, b, h);
   const auto mask = matrix<bool>(in.mask, b, h);
+  const Matrix<const T> next[] = {next_head<T>(in.q, bh), next_head<T>(out, bh), next_head<T>(dout, bh),
+                                  next_head<T>(in.k, bh), next_head<T>(in.v, bh)};
   for (int64_t at = 0; at < queries; at += block) {
     const int64_t rows = std::min(block, queries - at), first = bh * queries + at;
     load_rows(matrix<T>(dout, b, h), at, rows, d, A(1), g);
@@ -224,6 +251,10 @@ void backward_head(const AttentionInputs& in, int64_t bh, const Tensor& out, con
     gemm_small(rows, padded, d, q, {d, 1}, k_t, padded, p, padded, false);
     gemm_small(rows, padded, d, g, {d, 1}, v_t, padded, ds, padded, false);
     for (int64_t i = 0; i < rows; ++i) {
+      prefetch_row(to.dq, at + i, queries, d);
+      prefetch_row(to.dk, at + i, keys, d);
+      prefetch_row(to.dv, at + i, keys, d);
+      for (int n = 0; n < 5; ++n) prefetch_row(next[n], at + i, n < 3 ? queries : keys, d);
       bias_and_mask(p + i * padded, keys, bias, mask, at + i);
       backward_row(in, first + i, keys, padded, lse[first + i], delta[first + i], p + i * padded, ds + i * padded);
       if (to.dbias) store_row(ds + i * padded, A(1), keys, to.dbias + (at + i) * keys, 1);

@@ -15,6 +15,23 @@ void for_rows(int64_t rows, int64_t n, F f) {
   });
 }
 
+/// f(q) with q(c) = rows.dense_q(r, c), the choice between targets made outside the loop over classes.
+template <class T, class F>
+void with_dense_q(const TargetRows<T>& rows, int64_t r, F f) {
+  using A = accumulate_t<T>;
+  const T *w = rows.weight, *soft = rows.soft ? rows.soft + r * rows.n : nullptr;
+  const A keep = rows.keep, smooth = rows.smooth;
+  if (soft && w) {
+    f([=](int64_t c) { return A(w[c]) * (keep * A(soft[c]) + smooth); });
+  } else if (soft) {
+    f([=](int64_t c) { return keep * A(soft[c]) + smooth; });
+  } else if (w) {
+    f([=](int64_t c) { return A(w[c]) * smooth; });
+  } else {
+    f([=](int64_t) { return smooth; });
+  }
+}
+
 void forward(const Tensor& x, const Tensor& target, const Tensor& weight, const TargetRules& rules, Tensor& losses,
              Tensor& row_weights, Tensor& lse) {
   dispatch_floating(x.dtype(), [&]<class T>() {
@@ -28,8 +45,11 @@ void forward(const Tensor& x, const Tensor& target, const Tensor& weight, const 
       const A m = row_max<A>(rows.n, [=](int64_t c) { return A(logits[c]); });
       const A l = m + vm::log(row_sum<A>(rows.n, [=](int64_t c) { return vm::exp(A(logits[c]) - m); }));
       log_sum[r] = l, row_weight[r] = rows.soft ? A(1) : rows.weight_of(rows.id(r));
-      if (rows.has_dense_q())
-        loss[r] = row_sum<A>(rows.n, [&](int64_t c) { return rows.dense_q(r, c) * (l - A(logits[c])); });
+      if (rows.has_dense_q()) {
+        with_dense_q(rows, r, [&](auto q) {
+          loss[r] = row_sum<A>(rows.n, [=](int64_t c) { return q(c) * (l - A(logits[c])); });
+        });
+      }
       if (!rows.soft) loss[r] += rows.id_q(r) * (l - A(logits[rows.id(r)]));
     });
   });
@@ -59,19 +79,20 @@ void backward(const Tensor& dy, const Tensor& scale, const Tensor& x, const Tens
       T* out = to + r * n;
       if (rows.ignored(r)) return std::fill(out, out + n, T(0));
       const A g = factor ? *upstream * *factor : upstream[r], l = log_sum[r];
-      A q = rows.soft ? A(0) : rows.id_q(r);
-      if (rows.has_dense_q()) {
-        q += row_sum<A>(n, [&](int64_t c) { return rows.dense_q(r, c); });
-        for (int64_t c = 0; c < n; ++c) out[c] = T(g * (vm::exp(A(logits[c]) - l) * q - rows.dense_q(r, c)));
-      } else {
-        for (int64_t c = 0; c < n; ++c) out[c] = T(g * (vm::exp(A(logits[c]) - l) * q));
-      }
+      A sum_q = rows.soft ? A(0) : rows.id_q(r);
+      with_dense_q(rows, r, [&](auto q) {
+        sum_q += row_sum<A>(n, q);
+        const A sum = sum_q;
+        for (int64_t c = 0; c < n; ++c) out[c] = T(g * (vm::exp(A(logits[c]) - l) * sum - q(c)));
+      });
       if (!rows.soft) {
         const int64_t t = rows.id(r);
-        out[t] = T(g * (vm::exp(A(logits[t]) - l) * q - rows.dense_q(r, t) - rows.id_q(r)));
+        out[t] = T(g * (vm::exp(A(logits[t]) - l) * sum_q - rows.dense_q(r, t) - rows.id_q(r)));
       }
       if (!to_target) return;
-      for (int64_t c = 0; c < n; ++c) to_target[r * n + c] = T(g * rows.keep * rows.weight_of(c) * (l - A(logits[c])));
+      T* out_target = to_target + r * n;
+      const A upstream_keep = g * rows.keep;
+      for (int64_t c = 0; c < n; ++c) out_target[c] = T(upstream_keep * rows.weight_of(c) * (l - A(logits[c])));
     });
   });
 }

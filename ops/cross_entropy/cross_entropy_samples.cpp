@@ -1,6 +1,10 @@
 #include <cmath>
 
+#include "ops/binary/binary.h"
 #include "ops/cross_entropy/cross_entropy.h"
+#include "ops/reduce/reduce.h"
+#include "ops/softmax/softmax.h"
+#include "ops/unary/unary.h"
 #include "tests/support/op_spec.h"
 
 namespace vitrine::testing {
@@ -15,6 +19,40 @@ ops::CrossEntropyOptions options(const Inputs& in, const Attributes& a) {
 
 Tensor ids(const std::vector<double>& values, const Shape& shape) {
   return from_vector(values, shape, {.dtype = Dtype::i64});
+}
+
+/// The share of every class in each target: one row of C numbers, 0 where the row is ignored.
+Tensor shares(const Tensor& logits, const Tensor& target, const ops::CrossEntropyOptions& o) {
+  const int64_t n = logits.size(-1);
+  if (is_floating(target.dtype()))
+    return ops::add(ops::mul(target, 1 - o.label_smoothing), o.label_smoothing / double(n));
+  std::vector<double> rows;
+  for (double id : target.to_vector())
+    for (int64_t c = 0; c < n; ++c)
+      rows.push_back(int64_t(id) == o.ignore_index
+                         ? 0
+                         : o.label_smoothing / double(n) + (c == int64_t(id) ? 1 - o.label_smoothing : 0));
+  return from_vector(rows, logits.shape(), logits.options());
+}
+/// What the mean divides by.
+double divisor(const Tensor& logits, const Tensor& target, const ops::CrossEntropyOptions& o) {
+  if (is_floating(target.dtype())) return double(logits.numel() / logits.size(-1));
+  const std::vector<double> weight = o.weight.defined() ? o.weight.to_vector() : std::vector<double>();
+  double sum = 0;
+  for (double id : target.to_vector())
+    if (int64_t(id) != o.ignore_index) sum += weight.empty() ? 1 : weight[size_t(id)];
+  return sum;
+}
+Outputs plain(const Inputs& in, const Attributes& a) {
+  const ops::CrossEntropyOptions o = options(in, a);
+  Tensor q = shares(in[0], in[1], o);
+  if (o.weight.defined()) q = ops::mul(q, o.weight);
+  // A share of 0 takes nothing from a class at -inf.
+  const Tensor log_p = ops::clamp(ops::log_softmax(in[0], -1), -1e300, 1e300);
+  const Tensor losses = ops::neg(ops::sum(ops::mul(q, log_p), -1));
+  if (o.reduction == ops::LossReduction::none) return losses;
+  const Tensor total = ops::sum(losses);
+  return o.reduction == ops::LossReduction::sum ? total : ops::div(total, divisor(in[0], in[1], o));
 }
 
 std::vector<Sample> samples(Maker& m) {
@@ -56,6 +94,7 @@ const Register cross_entropy_spec(OpSpec{
     .call = [](const Inputs& in, const Attributes& a) -> Outputs {
       return ops::cross_entropy(in[0], in[1], options(in, a));
     },
+    .reference = plain,
     .samples = samples,
     .benches = [](Maker& m) -> std::vector<Sample> {
       return {Sample({m.normal({256, 1000}), m.integers({256}, 0, 1000)}, {{"label_smoothing", 0.1}}, "256 x 1000 ids")

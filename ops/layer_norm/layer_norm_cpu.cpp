@@ -48,28 +48,45 @@ struct Forward {
   A *mean, *rstd;
   int64_t n;
 
-  void row(int64_t r) const {
-    const T* from = x + r * n;
+  using One = std::array<A, 1>;
+
+  /// The mean of a row, and its address after adding the residual.
+  A mean_of(int64_t r, const T*& row) const {
+    row = x + r * n;
     if (residual) {
-      const T* other = residual + r * n;
+      const T *from = row, *other = residual + r * n;
       T* to = sum + r * n;
       for (int64_t i = 0; i < n; ++i) to[i] = T(A(from[i]) + A(other[i]));
-      from = to;
+      row = to;
     }
-    using One = std::array<A, 1>;
-    const A m = row_sums<1, A>(n, [&](int64_t i) { return One{A(from[i])}; })[0] / A(n);
-    const A var = row_sums<1, A>(n, [&](int64_t i) { return One{(A(from[i]) - m) * (A(from[i]) - m)}; })[0] / A(n);
-    const A scale = 1 / std::sqrt(var + eps);
-    mean[r] = m, rstd[r] = scale;
-    T* to = y + r * n;
+    return row_sums<1, A>(n, [from = row](int64_t i) { return One{A(from[i])}; })[0] / A(n);
+  }
+  A rstd_of(const T* row, A m) const {
+    const auto square = [=](int64_t i) { return One{(A(row[i]) - m) * (A(row[i]) - m)}; };
+    return 1 / std::sqrt(row_sums<1, A>(n, square)[0] / A(n) + eps);
+  }
+  void write(const T* row, A m, A scale, T* to) const {
     if (weight && bias) {
-      for (int64_t i = 0; i < n; ++i) to[i] = T((A(from[i]) - m) * scale * A(weight[i]) + A(bias[i]));
+      for (int64_t i = 0; i < n; ++i) to[i] = T((A(row[i]) - m) * scale * A(weight[i]) + A(bias[i]));
     } else if (weight) {
-      for (int64_t i = 0; i < n; ++i) to[i] = T((A(from[i]) - m) * scale * A(weight[i]));
+      for (int64_t i = 0; i < n; ++i) to[i] = T((A(row[i]) - m) * scale * A(weight[i]));
     } else if (bias) {
-      for (int64_t i = 0; i < n; ++i) to[i] = T((A(from[i]) - m) * scale + A(bias[i]));
+      for (int64_t i = 0; i < n; ++i) to[i] = T((A(row[i]) - m) * scale + A(bias[i]));
     } else {
-      for (int64_t i = 0; i < n; ++i) to[i] = T((A(from[i]) - m) * scale);
+      for (int64_t i = 0; i < n; ++i) to[i] = T((A(row[i]) - m) * scale);
+    }
+  }
+  /// The mean of the next row is found between the two dependent steps of this one, so that the processor can overlap
+  /// their latencies.
+  void rows(int64_t begin, int64_t end) const {
+    const T *row = nullptr, *next = nullptr;
+    A next_mean = mean_of(begin, next);
+    for (int64_t r = begin; r < end; ++r) {
+      row = next;
+      const A m = next_mean, scale = rstd_of(row, m);
+      mean[r] = m, rstd[r] = scale;
+      if (r + 1 < end) next_mean = mean_of(r + 1, next);
+      write(row, m, scale, y + r * n);
     }
   }
 };
@@ -88,9 +105,8 @@ void run_forward(const Tensor& x, const Tensor& residual, const Tensor& weight, 
                        .mean = mean.mutable_data<A>(),
                        .rstd = rstd.mutable_data<A>(),
                        .n = x.size(-1)};
-    parallel_for(row_count(x), std::max<int64_t>(1, 8192 / std::max<int64_t>(1, f.n)), [f](int64_t begin, int64_t end) {
-      for (int64_t r = begin; r < end; ++r) f.row(r);
-    });
+    parallel_for(row_count(x), std::max<int64_t>(1, 8192 / std::max<int64_t>(1, f.n)),
+                 [f](int64_t begin, int64_t end) { f.rows(begin, end); });
   });
 }
 

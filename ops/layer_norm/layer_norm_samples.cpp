@@ -1,6 +1,9 @@
 #include <cmath>
 
+#include "ops/binary/binary.h"
 #include "ops/layer_norm/layer_norm.h"
+#include "ops/reduce/reduce.h"
+#include "ops/unary/unary.h"
 #include "tests/support/op_spec.h"
 
 namespace vitrine::testing {
@@ -32,6 +35,13 @@ std::vector<Sample> benches(Maker& m) {
               .bench(8 * n, 8 * n)};
 }
 
+Tensor plain(const Tensor& x, const Tensor& weight, const Tensor& bias, double eps) {
+  const Tensor centred = ops::sub(x, ops::mean(x, -1, true));
+  const Tensor variance = ops::mean(ops::square(centred), -1, true);
+  Tensor y = ops::div(centred, ops::sqrt(ops::add(variance, eps)));
+  if (weight.defined()) y = ops::mul(y, weight);
+  return bias.defined() ? ops::add(y, bias) : y;
+}
 Sample with_residual(Maker& m, Sample s) {
   s.inputs.insert(s.inputs.begin() + 1, m.normal(s.inputs[0].shape()));
   return s;
@@ -42,6 +52,9 @@ const Register layer_norm_spec(OpSpec{
     .arguments = {"x", "weight", "bias"},
     .call = [](const Inputs& in, const Attributes& a) -> Outputs {
       return ops::layer_norm(in[0], in[1], in[2], a.number("eps"));
+    },
+    .reference = [](const Inputs& in, const Attributes& a) -> Outputs {
+      return plain(in[0], in[1], in[2], a.number("eps"));
     },
     .samples = samples,
     .benches = benches,
@@ -68,6 +81,10 @@ const Register add_layer_norm_spec(OpSpec{
     .results = {"sum", "normalised"},
     .call = [](const Inputs& in, const Attributes& a) -> Outputs {
       return ops::add_layer_norm(in[0], in[1], in[2], in[3], a.number("eps"));
+    },
+    .reference = [](const Inputs& in, const Attributes& a) -> Outputs {
+      const Tensor sum = ops::add(in[0], in[1]);
+      return {sum, plain(sum, in[2], in[3], a.number("eps"))};
     },
     .samples =
         [](Maker& m) {

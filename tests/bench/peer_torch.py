@@ -8,6 +8,8 @@ answer; {"error": text} says what went wrong. Needs torch and nothing else.
   run backward file                              -> {"how"}    one call; writes out.N and grad.N
   time backward budget_ms                        -> {"ms"}     of one call, median
   chain steps x a b backward device              -> {"ms", "y", "dx", "da", "db"}
+  adamw shapes start gradient lr weight_decay steps device -> {"value"}  a parameter after so many steps
+  adamw_time budget_ms                           -> {"ms"}     of one step
 """
 import json
 import math
@@ -71,10 +73,11 @@ def elementwise(f):
 
 def sdpa(backend):
     def run(t, a):
-        q, k, v = t[:3]
-        mask = t[3] if len(t) > 3 else None
+        q, k, v, bias, mask = (list(t) + [None, None])[:5]
+        if mask is not None:
+            bias = mask if bias is None else bias.masked_fill(~mask, -math.inf)
         with torch.nn.attention.sdpa_kernel(backend):
-            return F.scaled_dot_product_attention(q, k, v, attn_mask=mask, scale=a.get("scale"))
+            return F.scaled_dot_product_attention(q, k, v, attn_mask=bias, scale=a.get("scale"))
     return run
 
 
@@ -94,25 +97,18 @@ def add_layer_norm(t, a):
     return [total, layer_norm(total, t[2], t[3], a)]
 
 
-def conv2d(t, a):
-    def pair(name, default):
-        value = a.get(name, default)
-        return tuple(value) if isinstance(value, list) else (value, value)
-    bias = t[2] if len(t) > 2 else None
-    return F.conv2d(t[0], t[1], bias, pair("stride", 1), pair("padding", 0), pair("dilation", 1), a.get("groups", 1))
-
-
 def interpolate(t, a):
-    mode = a.get("mode", "bicubic")
-    size = a.get("size") or [a["height"], a["width"]]
-    extra = {} if mode == "nearest" else {"align_corners": a.get("align_corners", False)}
-    return F.interpolate(t[0], size=tuple(size), mode=mode, **extra)
+    extra = {} if a["mode"] == "nearest" else {"align_corners": False, "antialias": a.get("antialias", False)}
+    return F.interpolate(t[0], size=(a["height"], a["width"]), mode=a["mode"], **extra)
 
 
 def cross_entropy(t, a):
     weight = t[2] if len(t) > 2 else None
-    return F.cross_entropy(t[0].float(), t[1], weight, label_smoothing=a.get("label_smoothing", 0.0),
-                           reduction=a.get("reduction", "mean"))
+    logits = t[0].float()  # as autocast does; our losses are f32 too
+    target = t[1].to(logits.dtype) if t[1].is_floating_point() else t[1].long()
+    return F.cross_entropy(logits.flatten(0, -2), target.flatten(0, 0 if target.dim() < 2 else -2), weight,
+                           ignore_index=a.get("ignore_index", -100), reduction=a.get("reduction", "mean"),
+                           label_smoothing=a.get("label_smoothing", 0.0))
 
 
 def embedding(t, a):
@@ -120,35 +116,44 @@ def embedding(t, a):
     return F.embedding(ids, weight)
 
 
-def batch_norm(t, a):
-    x, weight, bias, mean, variance = (list(t) + [None] * 5)[:5]
-    training = a.get("training", mean is None)
-    return F.batch_norm(x, mean, variance, weight, bias, training, a.get("momentum", 0.1), a.get("eps", 1e-5))
+def patchify(t, a):
+    b, c, h, w = t[0].shape
+    s = a["size"]
+    x = t[0].reshape(b, c, h // s, s, w // s, s).permute(0, 2, 4, 1, 3, 5)
+    return x.reshape(b, (h // s) * (w // s), c * s * s)
+
+
+def patch_embed(t, a):
+    return F.conv2d(t[0], t[1], t[2], stride=t[1].shape[-1]).flatten(2).transpose(1, 2)
+
+
+def pad(t, a):
+    widths = a["widths"]  # [before, after] of each dim, the first dim first; torch begins with the last
+    pairs = [widths[i:i + 2] for i in range(0, len(widths), 2)]
+    return F.pad(t[0], [n for pair in reversed(pairs) for n in pair], value=a.get("value", 0))
 
 
 def reduce(f):
     def run(t, a):
-        dims = a.get("dims", a.get("dim"))
-        if dims is None or dims == []:
-            return f(t[0])
-        keep = a.get("keep_dims", a.get("keepdim", a.get("keep", False)))
-        return f(t[0], dim=dims, keepdim=keep)
+        dims = a.get("dims") or list(range(t[0].dim()))
+        return f(t[0], dim=dims, keepdim=a.get("keepdim", False))
     return run
 
 
 OPS = {
-    "softmax": lambda t, a: F.softmax(t[0], a.get("dim", -1)),
-    "log_softmax": lambda t, a: F.log_softmax(t[0], a.get("dim", -1)),
+    "softmax": lambda t, a: F.softmax(t[0], a["dim"]),
+    "log_softmax": lambda t, a: F.log_softmax(t[0], a["dim"]),
     "linear": lambda t, a: F.linear(*t),
     "matmul": elementwise(torch.matmul),
-    "conv2d": conv2d,
     "layer_norm": lambda t, a: layer_norm(*(list(t) + [None, None])[:3], a),
     "add_layer_norm": add_layer_norm,
-    "batch_norm": batch_norm,
     "attention": attention,
     "cross_entropy": cross_entropy,
     "interpolate": interpolate,
     "embedding": embedding,
+    "patchify": patchify,
+    "patch_embed": patch_embed,
+    "pad": pad,
     "gelu": elementwise(F.gelu),
     "gelu_tanh": lambda t, a: F.gelu(t[0], approximate="tanh"),
     "bias_gelu": lambda t, a: F.gelu(t[0] + t[1]),
@@ -157,14 +162,15 @@ OPS = {
     "softplus": elementwise(F.softplus),
     "contiguous": lambda t, a: t[0].clone(memory_format=torch.contiguous_format),
     "clone": elementwise(torch.clone),
-    "concat": lambda t, a: torch.cat([x for x in t if x is not None], a.get("dim", 0)),
+    "where": elementwise(torch.where),
+    "concat": lambda t, a: torch.cat([x for x in t if x is not None], a["dim"]),
+    "stack": lambda t, a: torch.stack([x for x in t if x is not None], a["dim"]),
     "sum": reduce(torch.sum),
     "mean": reduce(torch.mean),
-    "matrix_exp": elementwise(torch.matrix_exp),
-    "avg_pool2d": lambda t, a: F.avg_pool2d(t[0], a["kernel"], a.get("stride"), a.get("padding", 0)),
-    "max_pool2d": lambda t, a: F.max_pool2d(t[0], a["kernel"], a.get("stride"), a.get("padding", 0)),
+    "var": lambda t, a: reduce(lambda x, **k: torch.var(x, correction=a.get("correction", 1), **k))(t, a),
 }
-for _name in "neg abs exp log log1p sqrt rsqrt reciprocal square sin cos tanh sigmoid erf add sub mul div pow maximum minimum".split():
+for _name in ("neg abs exp log log1p sqrt rsqrt reciprocal square sin cos tanh sigmoid erf "
+              "add sub mul div pow maximum minimum").split():
     OPS[_name] = elementwise(getattr(torch, _name))
 
 
@@ -266,6 +272,21 @@ def chain(request):
     return {"ms": ms, "y": x.item(), "dx": grad(x0), "da": grad(a), "db": grad(b)}
 
 
+class AdamW:
+    """The fused optimizer on parameters that all begin with one value and always see one gradient."""
+
+    def __init__(self, request):
+        self.device = request["device"]
+        new = lambda shape, value: torch.full(shape, value, dtype=torch.float32, device=self.device)  # noqa: E731
+        params = [torch.nn.Parameter(new(shape, request["start"])) for shape in request["shapes"]]
+        for p in params:
+            p.grad = new(p.shape, request["gradient"])
+        self.optimizer = torch.optim.AdamW(params, lr=request["lr"], weight_decay=request["weight_decay"], fused=True)
+        for _ in range(request["steps"]):
+            self.optimizer.step()
+        self.value = params[0].flatten()[0].item()
+
+
 def hello(_):
     capability = torch.backends.cpu.get_cpu_capability() if hasattr(torch.backends, "cpu") else "?"
     details = f"Python {sys.version.split()[0]}, {torch.get_num_threads()} threads, CPU capability {capability}, oneDNN {torch.backends.mkldnn.is_available()}"
@@ -290,6 +311,13 @@ class Session:
         write_safetensors(request["file"], tensors)
         return {"how": self.work.chosen[request["backward"]]}
 
+    def start_adamw(self, request):
+        self.adamw = AdamW(request)
+        return {"value": self.adamw.value}
+
+    def time_adamw(self, request):
+        return {"ms": time_calls(self.adamw.optimizer.step, self.adamw.device, request["budget_ms"])}
+
     def time(self, request):
         return {"ms": time_calls(self.work.call(request["backward"]), self.work.device, request["budget_ms"])}
 
@@ -298,7 +326,8 @@ def main():
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)  # whatever else prints goes to stderr
     session = Session()
-    commands = {"hello": hello, "load": session.load, "run": session.run, "time": session.time, "chain": chain}
+    commands = {"hello": hello, "load": session.load, "run": session.run, "time": session.time, "chain": chain,
+                "adamw": session.start_adamw, "adamw_time": session.time_adamw}
     for line in sys.stdin:
         request = json.loads(line)
         try:

@@ -1,12 +1,13 @@
 #include "core/allocator.h"
 #include "core/autograd.h"
+#include "core/parallel.h"
 #include "core/tensor.h"
 #include "core/trace.h"
 #include "tests/support/catch.h"
 
 using namespace vitrine;
 
-TEST_CASE("the allocator counts what lives and reuses what was freed", "[unit]") {
+TEST_CASE("the allocator counts what lives and reuses what was freed", "[unit][threads]") {
   Allocator& cpu = allocator(Device::cpu());
   const MemoryStats before = cpu.stats();
   {
@@ -59,4 +60,16 @@ TEST_CASE("running out of memory says what was asked and what lives", "[unit]") 
   set_cpu_memory_limit(0);
   CHECK(allocator(Device::cpu()).snapshot().front().bytes == 4000);
   track_blocks(false);
+}
+
+TEST_CASE("threads share an allocator", "[unit][threads]") {
+  const int64_t live = allocator(Device::cpu()).stats().live_blocks;
+  parallel_for(64, 1, [](int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; ++i) {
+      Tensor mine = full({100 + i % 5}, double(i));
+      for (double v : mine.to_vector())
+        if (v != double(i)) throw Error("a block was handed out twice");
+    }
+  });
+  CHECK(allocator(Device::cpu()).stats().live_blocks == live);
 }

@@ -28,7 +28,7 @@ std::vector<std::pair<int64_t, int64_t>> pieces(int64_t n, int64_t grain) {
 
 }  // namespace
 
-TEST_CASE("parallel_for covers every index once", "[unit]") {
+TEST_CASE("parallel_for covers every index once", "[unit][threads]") {
   for (int threads : {1, 2, 3, 8}) {
     ThreadCount guard(threads);
     for (int64_t n : {0, 1, 2, 31, 197, 512, 513, 5000})
@@ -45,7 +45,7 @@ TEST_CASE("parallel_for covers every index once", "[unit]") {
   }
 }
 
-TEST_CASE("the pieces of parallel_for do not depend on the number of threads", "[unit]") {
+TEST_CASE("the pieces of parallel_for do not depend on the number of threads", "[unit][threads]") {
   for (int64_t n : {2, 197, 1576, 100000})
     for (int64_t grain : {1, 7, 64}) {
       std::vector<std::pair<int64_t, int64_t>> one, many;
@@ -63,7 +63,7 @@ TEST_CASE("the pieces of parallel_for do not depend on the number of threads", "
     }
 }
 
-TEST_CASE("a sum over pieces has the same bits for every number of threads", "[unit]") {
+TEST_CASE("a sum over pieces has the same bits for every number of threads", "[unit][threads]") {
   const int64_t n = 100003, grain = 100, length = parallel_chunk(n, grain);
   auto sum = [&] {
     std::vector<float> partial(size_t((n + length - 1) / length));
@@ -84,7 +84,7 @@ TEST_CASE("a sum over pieces has the same bits for every number of threads", "[u
   for (float r : results) CHECK(r == results[0]);
 }
 
-TEST_CASE("parallel_for runs inside itself, and uses the threads it was given", "[unit]") {
+TEST_CASE("parallel_for runs inside itself, and uses the threads it was given", "[unit][threads]") {
   ThreadCount guard(4);
   CHECK(num_threads() == 4);
   std::atomic<int64_t> inner = 0;
@@ -96,7 +96,7 @@ TEST_CASE("parallel_for runs inside itself, and uses the threads it was given", 
   CHECK(num_threads() == 1);
 }
 
-TEST_CASE("an exception in a body reaches the caller, the lowest piece first", "[unit]") {
+TEST_CASE("an exception in a body reaches the caller, the lowest piece first", "[unit][threads]") {
   for (int threads : {1, 2, 4}) {
     ThreadCount guard(threads);
     for (int repeat = 0; repeat < 20; ++repeat) {

@@ -1,7 +1,6 @@
 #include "tests/support/op_spec.h"
 
-/// Specs of the views and copies of Tensor (core/view.cpp): view reshape permute transpose expand narrow select squeeze
-/// unsqueeze flatten contiguous clone to.
+/// Specs of the views, copies and in-place functions of Tensor (core/view.cpp, core/tensor.cpp).
 namespace vitrine::testing {
 namespace {
 
@@ -259,6 +258,55 @@ const Register to_spec(OpSpec{
     .errors = [](Maker&) -> std::vector<ErrorSample> {
       return {{[] { parse_dtype("f8"); }, "unknown dtype 'f8': write f64, f32, bf16, f16, i64, i32, u8 or bool"}};
     }});
+
+/// The in-place functions change a copy; nothing is recorded.
+template <class Change>
+Sample::Function changed(Change change) {
+  return [change](const Inputs& in) {
+    const NoGrad no_grad;
+    Tensor y = in[0].clone().detach();
+    change(y, in);
+    return Outputs(y);
+  };
+}
+
+const Register fill_spec(OpSpec{.name = "fill_", .arguments = {"x"}, .samples = [](Maker& m) -> std::vector<Sample> {
+                                  const auto fill = changed([](Tensor& y, const Inputs&) { y.fill_(1.5); });
+                                  const auto column =
+                                      changed([](Tensor& y, const Inputs&) { y.narrow(-1, 1, 1).fill_(-2); });
+                                  return {Sample({m.normal({3, 5})}, fill, "everything").values_only(),
+                                          Sample({m.normal({4, 3})}, column, "one column").values_only(),
+                                          Sample({m.integers({3, 5}, 0, 9)}, fill, "integers").values_only(),
+                                          Sample({m.normal({0, 3})}, fill, "empty").values_only()};
+                                }});
+
+const Register copy_spec(OpSpec{
+    .name = "copy_", .arguments = {"x", "source"}, .samples = [](Maker& m) -> std::vector<Sample> {
+      const auto copy = changed([](Tensor& y, const Inputs& in) { y.copy_(in[1]); });
+      return {Sample({m.normal({3, 5}), m.normal({3, 5})}, copy, "same shape").values_only(),
+              Sample({m.normal({3, 5}), m.normal({5})}, copy, "broadcast").values_only(),
+              Sample({m.normal({7, 3}), m.integers({7, 3}, -9, 9)}, copy, "of integers").values_only(),
+              Sample({m.normal({0, 5}), m.normal({5})}, copy, "empty").values_only()};
+    }});
+
+const Register add_spec(OpSpec{
+    .name = "add_", .arguments = {"x", "other"}, .samples = [](Maker& m) -> std::vector<Sample> {
+      const auto add = changed([](Tensor& y, const Inputs& in) { y.add_(in[1]); });
+      const auto fan_out = [](const Inputs& in) {
+        return Outputs{in[0].transpose(0, 1), in[0].clone(), in[0].flatten()};
+      };
+      return {Sample({m.normal({3, 5}), m.normal({3, 5})}, add, "same shape").values_only(),
+              Sample({m.normal({197, 3}), m.normal({197, 3})}, add, "more than a block").values_only(),
+              Sample({m.normal({3, 0}), m.normal({3, 0})}, add, "empty").values_only(),
+              Sample({m.normal({5, 7})}, fan_out, "gradients that meet in a leaf").reduces(3)};
+    }});
+
+const Register mul_spec(OpSpec{.name = "mul_", .arguments = {"x"}, .samples = [](Maker& m) -> std::vector<Sample> {
+                                 const auto halve = changed([](Tensor& y, const Inputs&) { y.mul_(0.5); });
+                                 return {Sample({m.normal({3, 5})}, halve, "plain").values_only(),
+                                         Sample({m.normal({197, 3})}, halve, "more than a block").values_only(),
+                                         Sample({m.normal({0})}, halve, "empty").values_only()};
+                               }});
 
 }  // namespace
 }  // namespace vitrine::testing

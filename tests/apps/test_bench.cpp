@@ -1,0 +1,100 @@
+#include "tests/apps/run_program.h"
+#include "tests/support/catch.h"
+
+using namespace vitrine;
+using Catch::Matchers::Contains;
+using testing::Finished;
+using testing::run_program;
+using testing::ScratchFolder;
+
+namespace {
+
+/// The smallest bench there is, as quick as it gets.
+std::vector<std::string> quick(const std::vector<std::string>& more) {
+  std::vector<std::string> arguments = {"bench",    "ops",           "--device", "cpu",      "--precision",
+                                        "f32",      "--rounds",      "2",        "--budget", "0.1",
+                                        "--filter", "cross_entropy", "--json"};
+  arguments.insert(arguments.end(), more.begin(), more.end());
+  return arguments;
+}
+
+/// A peer of a few lines of sh: what it answers to `load` and `run`.
+std::string fake_peer(const ScratchFolder& folder, const std::string& load, const std::string& run) {
+  return folder.write("peer.sh",
+                      "while read -r line; do case \"$line\" in\n"
+                      "*'\"cmd\":\"hello\"'*) echo '{\"name\": \"fake 1\", \"details\": \"none\"}';;\n"
+                      "*'\"cmd\":\"load\"'*) echo '" +
+                          load +
+                          "';;\n"
+                          "*'\"cmd\":\"run\"'*) echo '" +
+                          run +
+                          "';;\n"
+                          "*) echo '{\"ms\": 1.5}';; esac; done\n");
+}
+
+}  // namespace
+
+TEST_CASE("bench: rows have the keys that others rely on", "[apps]") {
+  unsetenv("VITRINE_PEER_PYTHON");
+  const ScratchFolder folder("bench");
+  const Finished run = run_program(quick({"--markdown", folder.file("table.md")}));
+  INFO(run.err);
+  REQUIRE(run.status == 0);
+  const nlohmann::json rows = run.json();
+  REQUIRE(rows.size() >= 2);
+  for (const auto& row : rows) {
+    INFO(row);
+    CHECK_THAT(row["name"].get<std::string>(), Contains("cross_entropy"));
+    CHECK(row["device"] == "cpu");
+    CHECK(row["dtype"] == "f32");
+    CHECK(row["ms"] > 0);
+    CHECK(!row.contains("ratio"));
+    if (row["direction"] != "forward") continue;
+    for (const char* key : {"gflops", "gbytes_per_s", "percent_of_peak"}) CHECK(row[key] > 0);
+  }
+  CHECK_THAT(folder.read("table.md"), Contains("| cross_entropy |") && Contains("Machine: ") &&
+                                          Contains("Peer: none") && Contains("bench ops --device cpu"));
+}
+
+TEST_CASE("bench: a peer that knows no op leaves the rows as they are", "[apps]") {
+  const ScratchFolder folder("bench");
+  const std::string script = fake_peer(folder, "{\"known\": false}", "{}");
+  const Finished run = run_program(quick({"--peer", "/bin/sh", "--peer-script", script}));
+  INFO(run.err);
+  CHECK(run.status == 0);
+  for (const auto& row : run.json()) CHECK(!row.contains("ratio"));
+}
+
+TEST_CASE("bench: a row that the peer does not confirm fails and has no ratio", "[apps]") {
+  const ScratchFolder folder("bench");
+  // It leaves the file of inputs in place, which holds no outputs.
+  for (const std::string answer : {"{\"how\": \"\"}", "{\"error\": \"cannot\"}"}) {
+    const std::string script = fake_peer(folder, "{\"known\": true}", answer);
+    const Finished run = run_program(quick({"--peer", "/bin/sh", "--peer-script", script}));
+    INFO(run.err);
+    CHECK(run.status == 1);
+    CHECK_THAT(run.err, Contains("rows disagree with the peer"));
+    for (const auto& row : run.json()) {
+      CHECK(row["peer"] == "fake 1");
+      CHECK_THAT(row["check"].get<std::string>(), Contains("FAIL") && Contains(answer[2] == 'h' ? "out.0" : "cannot"));
+      CHECK(row["ratio"].is_null());
+    }
+  }
+}
+
+TEST_CASE("bench: a peer that cannot be started or ends is one clear error", "[apps]") {
+  const Finished none = run_program(quick({"--peer", "/no/such/python"}));
+  CHECK(none.status == 1);
+  CHECK(none.is_one_error());
+  CHECK_THAT(none.err, Contains("'/no/such/python' cannot be started"));
+  const Finished ended = run_program(quick({"--peer", "/bin/true"}));
+  CHECK(ended.status == 1);
+  CHECK(ended.is_one_error());
+  CHECK_THAT(ended.err, Contains("the peer ended"));
+}
+
+TEST_CASE("bench: a filter that matches nothing names the nearest op", "[apps]") {
+  const Finished run = run_program({"bench", "--filter", "softmux"});
+  CHECK(run.status == 2);
+  CHECK_THAT(run.err, Contains("no op matches --filter softmux; did you mean") && Contains("softmax"));
+}
