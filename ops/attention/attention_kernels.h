@@ -1,6 +1,6 @@
 #pragma once
 #include "core/kernel_slot.h"
-#include "ops/dropout/dropout_kernels.h"
+#include "ops/dropout/drop_mask.h"
 
 /// Private to this folder. q, k, v, out and their gradients are [B, H, L, D] with any strides; bias and mask, if
 /// defined, are expanded to [B, H, Lq, Lk]. B, H, Lq and D are not 0; Lk may be.

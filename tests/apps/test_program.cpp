@@ -90,3 +90,9 @@ TEST_CASE("program: gradcheck ends with status 1 when a gradient is wrong", "[ap
   for (const auto& row : run.json()) failed += row["passed"] == false;
   CHECK(failed > 0);
 }
+
+TEST_CASE("program: an argument that is also a command's name stays an argument", "[apps]") {
+  const Finished unknown = run_program({"bench", "ops", "--nonsense"});
+  CHECK(unknown.status == 2);
+  CHECK_THAT(unknown.err, Contains("unknown flag --nonsense"));
+}

@@ -70,7 +70,9 @@ TEST_CASE("list falsified vjps", "[.mutants]") {
                   spec->name.c_str(), f.node.c_str(), f.input, f.factor, f.noticed ? "true" : "false");
 }
 #else
-// Every access of every kernel is checked for races, bounds and initialisation: one order is enough.
+// Every access of every kernel is checked for races, bounds and initialisation: one order is enough. Other layouts take
+// the paths without vector loads.
+TEST_CASE("sweep 5 emulated: any memory layout", "[sweep]") { sweep(check_layouts, kEmulated); }
 TEST_CASE("sweep 4 emulated: every dtype agrees with f64 on the cpu", "[sweep]") { sweep(check_dtypes, kEmulated); }
 #endif
 
