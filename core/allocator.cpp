@@ -20,7 +20,7 @@ constexpr size_t kGuardBytes = 64;
 constexpr size_t kAlignment = 64;
 constexpr unsigned char kGuardFill = 0xA5, kFreshFill = 0xFF;  // 0xFF is a NaN in every floating dtype
 
-#if defined(__SANITIZE_ADDRESS__) || defined(VITRINE_CHECK)
+#if defined(VITRINE_NO_REUSE)
 constexpr bool kReuse = false;  // the sanitizer and the checker must see every block's own life
 #else
 constexpr bool kReuse = true;
@@ -150,6 +150,9 @@ class HostAllocator final : public Allocator {
   }
 
   std::byte* system_allocate(size_t bytes) {
+    constexpr size_t kLargest = size_t(1)
+                                << 40;  // beyond any machine's memory; a sanitizer would abort rather than refuse
+    if (bytes > kLargest) return nullptr;
     if (device_.type == DeviceType::emulated) return static_cast<std::byte*>(emulator::device_malloc(bytes));
     const size_t rounded = (bytes + kAlignment - 1) / kAlignment * kAlignment;
     return rounded < bytes ? nullptr : static_cast<std::byte*>(std::aligned_alloc(kAlignment, rounded));

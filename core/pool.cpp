@@ -6,7 +6,7 @@
 namespace vitrine {
 namespace {
 
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__) || defined(VITRINE_CHECK)
+#if defined(VITRINE_NO_REUSE)
 constexpr bool kPooled = false;  // the sanitizer and the checker must see every block's own life
 #else
 constexpr bool kPooled = true;
