@@ -127,9 +127,13 @@ std::vector<size_t> Table::widths() const {
 }
 
 bool Table::numeric(size_t column) const {
-  return rows_.size() > 1 && std::all_of(rows_.begin() + 1, rows_.end(), [&](const auto& row) {
-           return row[column].empty() || row[column] == "-" || row[column] == "FAIL" || std::isdigit(row[column][0]);
-         });
+  const auto is_figure = [](const std::string& cell) {
+    char* end = nullptr;
+    std::strtod(cell.c_str(), &end);
+    return cell == "-" || cell == "FAIL" || *end == '\0';
+  };
+  return rows_.size() > 1 &&
+         std::all_of(rows_.begin() + 1, rows_.end(), [&](const auto& row) { return is_figure(row[column]); });
 }
 
 std::string Table::text() const {

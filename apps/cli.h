@@ -68,7 +68,7 @@ std::string nearest(const std::string& name, const std::vector<std::string>& nam
 /// Writes the document and a newline to stdout; texts that are not UTF-8 are repaired.
 void print_json(const nlohmann::ordered_json& document);
 
-/// Rows for people: columns as wide as their longest cell; cells that begin like a number are aligned right.
+/// Rows for people: columns as wide as their longest cell; columns of figures alone are aligned right.
 class Table {
  public:
   explicit Table(std::vector<std::string> header) : rows_{std::move(header)} {}

@@ -1,4 +1,5 @@
 #include <CLI/CLI.hpp>
+#include <functional>
 #include <iostream>
 #include <new>
 
@@ -15,56 +16,59 @@ std::vector<std::string> flags_of(const CLI::App& app) {
   return names;
 }
 
-/// What CLI11 calls extra arguments: unknown flags, with the nearest ones.
-[[noreturn]] void reject_extras(const CLI::App& app) {
-  const std::string command = app.get_name();
-  const std::string word = app.remaining().empty() ? "" : app.remaining().front();
-  const std::string flag = word.substr(0, word.find('='));
-  if (!word.empty() && word[0] == '-')
-    throw UsageError(format("{}: unknown flag {}; did you mean {}? See vitrine {} --help", command, flag,
-                            nearest(flag, flags_of(app)), command));
-  throw UsageError(format("{}: unexpected argument '{}'; see vitrine {} --help", command, word, command));
+/// Extra arguments: unknown flags, with the nearest ones, or a positional too many.
+void reject_extras(const std::string& command, const CLI::App& app) {
+  if (app.remaining().empty()) return;
+  const std::string word = app.remaining().front(), flag = word.substr(0, word.find('='));
+  check<UsageError>(word[0] == '-', "{}: unexpected argument '{}'; see vitrine {} --help", command, word, command);
+  throw UsageError(format("{}: unknown flag {}; did you mean {}? See vitrine {} --help", command, flag,
+                          nearest(flag, flags_of(app)), command));
 }
 
-int run(int argc, char** argv) {
-  CLI::App app("Vitrine: a tensor engine for vision transformers, built to be read.", "vitrine");
-  app.set_version_flag("--version", version_text());
-  app.require_subcommand(0, 1);  // one command a run: in `bench ops` the second word is an argument
-  std::vector<std::string> names;
-  std::vector<std::pair<CLI::App*, std::function<int()>>> actions;
-  for (const Command& command : commands()) {
-    CLI::App* sub = app.add_subcommand(command.name, command.description);
-    sub->allow_extras();  // rejected below, with the nearest flag
-    actions.emplace_back(sub, command.setup(*sub));
-    names.push_back(command.name);
-  }
-  std::string known;
-  for (const std::string& n : names) known += (known.empty() ? "" : ", ") + n;
-  if (argc < 2) throw UsageError(format("which command? {}; see vitrine --help", known));
-  const std::string first = argv[1];
-  if (first[0] != '-' && std::find(names.begin(), names.end(), first) == names.end())
-    throw UsageError(format("unknown command '{}'; did you mean {}? See vitrine --help", first, nearest(first, names)));
+std::string help_text() {
+  Table table({"command", "does"});
+  for (const Command& c : commands()) table.add({c.name, c.description});
+  return "Vitrine: a tensor engine for vision transformers, built to be read.\n\n"
+         "vitrine COMMAND [flags]     vitrine COMMAND --help     vitrine --help     vitrine --version\n\n" +
+         table.text();
+}
+
+/// The command's own parser, not a subcommand of a common one: a positional may then be called like another command
+/// ("bench ops").
+int run_command(const Command& command, int argc, char** argv) {
+  const std::string name = command.name;
+  CLI::App app(command.description, "vitrine " + name);
+  app.allow_extras();  // rejected below, with the nearest flag
+  const std::function<int()> action = command.setup(app);
   try {
     app.parse(argc, argv);
   } catch (const CLI::CallForHelp&) {
-    for (const auto& [sub, action] : actions)
-      if (sub->parsed()) return std::cout << sub->help("vitrine"), kDone;
-    return std::cout << app.help(), kDone;
-  } catch (const CLI::CallForVersion&) {
-    return std::cout << version_text(), kDone;
+    std::cout << app.help();
+    return kDone;
   } catch (const CLI::ParseError& e) {
-    std::string command;
-    for (const auto& [sub, action] : actions)
-      if (sub->parsed()) command = sub->get_name();
-    if (command.empty()) throw UsageError(format("{}; see vitrine --help", e.what()));
-    throw UsageError(format("{}: {}; see vitrine {} --help", command, e.what(), command));
+    reject_extras(name, app);
+    throw UsageError(format("{}: {}; see vitrine {} --help", name, e.what(), name));
   }
-  for (const auto& [sub, action] : actions) {
-    if (!sub->parsed()) continue;
-    if (!sub->remaining().empty()) reject_extras(*sub);
-    return action();
+  reject_extras(name, app);
+  return action();
+}
+
+int run(int argc, char** argv) {
+  std::vector<std::string> names;
+  std::string known;
+  for (const Command& command : commands()) {
+    names.push_back(command.name);
+    known += (known.empty() ? "" : ", ") + names.back();
   }
-  throw UsageError(format("which command? {}; see vitrine --help", known));
+  check<UsageError>(argc > 1, "which command? {}; see vitrine --help", known);
+  const std::string first = argv[1];
+  if (first == "--help" || first == "-h") return std::cout << help_text(), kDone;
+  if (first == "--version") return std::cout << version_text(), kDone;
+  for (const Command& command : commands())
+    if (first == command.name) return run_command(command, argc - 1, argv + 1);
+  const std::string what = first.starts_with("-") ? "flag" : "command";
+  throw UsageError(format("unknown {} '{}'; did you mean {}? See vitrine --help", what, first,
+                          first.starts_with("-") ? "--help, --version" : nearest(first, names)));
 }
 
 int report(const std::string& message, Exit status) {

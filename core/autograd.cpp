@@ -1,5 +1,6 @@
 #include "core/autograd.h"
 
+#include <algorithm>
 #include <cmath>
 #include <queue>
 
@@ -42,8 +43,7 @@ void Saver::add(const Tensor& t) {
     saved_.emplace_back();
     return;
   }
-  // The values are kept, not the graph behind them: a saved input must not keep its producers alive.
-  saved_.push_back({t.node() ? t.detach() : t, t.storage()->version()});
+  saved_.push_back({t, t.storage()->version()});
 }
 
 int64_t Saver::bytes() const {
@@ -77,6 +77,7 @@ const Shape& Saved::input_shape(size_t input) const {
 Node::~Node() {
   thread_local std::vector<std::shared_ptr<Node>> doomed;
   thread_local bool draining = false;
+  saved.clear();  // saved inputs own their nodes too
   for (Edge& edge : edges)
     if (edge.node && edge.node.use_count() == 1) doomed.push_back(std::move(edge.node));
   if (draining) return;
@@ -109,6 +110,12 @@ void record(std::shared_ptr<Node> node, std::span<const Tensor> inputs, std::spa
     } else if (x.requires_grad()) {
       edge.leaf = x;
     }
+  }
+  // A saved input owns no node that its edge does not own anyway; the values of anything else are kept without the
+  // graph behind them.
+  for (SavedTensor& s : node->saved) {
+    const auto owned = [&](const Edge& edge) { return edge.node == s.tensor.node(); };
+    if (s.tensor.node() && std::none_of(node->edges.begin(), node->edges.end(), owned)) s.tensor = s.tensor.detach();
   }
   node->outputs.reserve(outputs.size());
   for (uint32_t i = 0; i < outputs.size(); ++i) {

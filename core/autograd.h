@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "core/attributes.h"
+#include "core/pool.h"
 #include "core/tensor.h"
 #include "core/trace.h"
 
@@ -66,6 +67,8 @@ struct SavedTensor {
   uint64_t version = 0;
 };
 
+using SavedTensors = std::vector<SavedTensor, PoolAllocator<SavedTensor>>;
+
 /// Collects what `forward` wants to see again in `vjp`; does nothing while recording is off. Save a tensor after its
 /// last write.
 class Saver {
@@ -77,12 +80,12 @@ class Saver {
   }
   bool on() const { return on_; }  ///< false: a forward may skip what only its vjp needs
   int64_t bytes() const;           ///< saved so far
-  std::vector<SavedTensor> take() { return std::move(saved_); }
+  SavedTensors take() { return std::move(saved_); }
 
  private:
   void add(const Tensor& t);
   bool on_;
-  std::vector<SavedTensor> saved_;
+  SavedTensors saved_;
 };
 
 /// Where a gradient flows to: output `index` of `node`, or a leaf. Both empty: no gradient is wanted.
@@ -122,9 +125,9 @@ struct Node {
   virtual Gradients vjp(std::span<const Tensor> douts) const = 0;
 
   uint64_t sequence = 0;
-  std::vector<Edge> edges;  ///< one per input
-  std::vector<SavedTensor> saved;
-  std::vector<OutputInfo> outputs;
+  std::vector<Edge, PoolAllocator<Edge>> edges;  ///< one per input
+  SavedTensors saved;
+  std::vector<OutputInfo, PoolAllocator<OutputInfo>> outputs;
   std::string module_path;
   std::vector<std::pair<uint32_t, std::function<Tensor(const Tensor&)>>> hooks;  ///< by output index
   bool released = false;         ///< saved tensors were dropped by a backward pass
@@ -199,7 +202,7 @@ auto apply_op(Op&& op, std::span<const Tensor> inputs, Forward&& forward) {
   if (anomaly_mode()) [[unlikely]]
     check_finite(O::name, "forward", outputs);
   if (on) {
-    auto node = std::make_shared<OpNode<O>>(std::forward<Op>(op));
+    auto node = std::allocate_shared<OpNode<O>>(PoolAllocator<OpNode<O>>(), std::forward<Op>(op));
     node->saved = save.take();
     record(std::move(node), inputs, outputs);
   }

@@ -38,6 +38,9 @@ std::string json_number(double x) {
 
 void write_file_atomically(const std::string& file, const std::function<void(std::ostream&)>& write) {
   const std::string temporary = file + "." + std::to_string(getpid()) + ".tmp";
+  // Renaming would put a file in the place of a device such as /dev/null.
+  check<IoError>(!std::filesystem::exists(file) || std::filesystem::is_regular_file(file),
+                 "cannot write {}: it is not a regular file", file);
   std::ofstream out(temporary, std::ios::binary);
   check<IoError>(out.good(), "cannot write {}: {}", file, std::strerror(errno));
   std::error_code ignored;

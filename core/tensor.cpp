@@ -5,6 +5,7 @@
 #include "core/autograd.h"
 #include "core/backend.h"
 #include "core/kernels/kernels.h"
+#include "core/pool.h"
 #include "core/tensor_state.h"
 
 namespace vitrine {
@@ -27,7 +28,7 @@ bool is_dense(const Shape& shape, const Shape& strides) {
 }
 
 Tensor make(std::shared_ptr<Storage> storage, int64_t offset, const Shape& shape, const Shape& strides, Dtype dtype) {
-  auto state = std::make_shared<detail::TensorState>();
+  auto state = std::allocate_shared<detail::TensorState>(PoolAllocator<detail::TensorState>());
   state->storage = std::move(storage);
   state->offset = offset;
   state->shape = shape;
@@ -95,7 +96,8 @@ std::string to_string(const Tensor& t) {
 // Factories.
 
 Tensor empty(const Shape& shape, TensorOptions options) {
-  auto storage = std::make_shared<Storage>(bytes_of(shape, options.dtype), options.device);
+  auto storage =
+      std::allocate_shared<Storage>(PoolAllocator<Storage>(), bytes_of(shape, options.dtype), options.device);
   return make(std::move(storage), 0, shape, contiguous_strides(shape), options.dtype);
 }
 Tensor empty_like(const Tensor& x) { return empty(x.shape(), x.options()); }

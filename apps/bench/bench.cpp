@@ -56,6 +56,8 @@ struct RunningPeer {
 RunningPeer start_peer(const Options& o) {
   const char* environment = std::getenv("VITRINE_PEER_PYTHON");
   const std::string python = !o.peer.empty() ? o.peer : environment ? environment : "";
+  check<UsageError>(!python.empty() || o.peer_script.empty(),
+                    "bench: --peer-script needs --peer, the python to run it");
   if (python.empty()) return {};
   const std::string script =
       o.peer_script.empty() ? std::string(VITRINE_SOURCE_DIR) + "/tests/bench/peer_torch.py" : o.peer_script;
@@ -67,11 +69,11 @@ RunningPeer start_peer(const Options& o) {
   return running;
 }
 
-std::string first_line_of_version() {
-  std::string text = version_text();
-  text.pop_back();
-  std::replace(text.begin(), text.end(), '\n', ';');
-  return text;
+/// The lines of --version as one.
+std::string version_line() {
+  std::string line;
+  for (const char c : version_text()) line += c == '\n' ? std::string("; ") : std::string(1, c);
+  return line.substr(0, line.size() - 2);
 }
 
 void write_markdown(const std::string& file, const std::vector<BenchRow>& rows, const RunningPeer& peer,
@@ -82,7 +84,7 @@ void write_markdown(const std::string& file, const std::vector<BenchRow>& rows, 
     out << "Command: `" << command << "`\n\n"
         << "Machine: " << machine_text(num_threads()) << "; at most " << significant(100 * load, 2)
         << " % of it kept busy by others before a row  \n"
-        << "Ours: " << first_line_of_version() << "  \n"
+        << "Ours: " << version_line() << "  \n"
         << "Peer: " << (peer.peer ? peer.name + "; " + peer.details : std::string("none")) << "  \n"
         << "Rounds: " << o.rounds << " of " << significant(o.budget) << " ms a side\n\n"
         << bench_table(rows).markdown();

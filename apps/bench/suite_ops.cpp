@@ -171,7 +171,7 @@ void add_rates(BenchRow& row, const Work& work, Peaks& peaks, bool backward) {
   const double flops = work.sample.flops, bytes = work.sample.bytes * double(size_of(work.dtype)) / 4;
   const double seconds = row.ms * 1e-3;
   if (!backward) {
-    row.gflops = flops / seconds * 1e-9;
+    if (flops > 0) row.gflops = flops / seconds * 1e-9;
     row.gbytes_per_s = bytes / seconds * 1e-9;
     if (work.device == Device::cpu()) row.percent_of_peak = peaks.percent(flops, bytes, work.dtype, row.ms);
   } else if (is_product(flops, bytes)) {

@@ -57,11 +57,11 @@ Inputs gather_inputs(const OpSpec& spec, const OpProbe& probe, const data::Safet
                    spec.name);
     inputs.push_back(wanted ? given->to(device) : Tensor());
   }
-  check<IoError>(
-      std::any_of(inputs.begin(), inputs.end(), [](const Tensor& t) { return t.defined(); }) || spec.arguments.empty(),
-      "{}: has none of the arguments of {}, the first of which is '{}'", probe.file, spec.name,
-      spec.arguments.empty() ? "" : spec.arguments[0]);
-  return inputs;
+  // Later arguments may be absent, and the op says so if it needs them; none can do without its first.
+  if (inputs.empty() || inputs[0].defined()) return inputs;
+  check<UsageError>(!probe.inputs, "probe: {} needs its argument '{}'", spec.name, spec.arguments[0]);
+  throw IoError(
+      format("{}: there is no tensor '{}', the first argument of {}", probe.file, spec.arguments[0], spec.name));
 }
 
 /// The cotangent of each output, undefined where the file has none. Every `cotangent.` tensor must fit an output.

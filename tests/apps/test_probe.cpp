@@ -111,6 +111,9 @@ TEST_CASE("probe: a wrong request ends in one error and no file", "[apps]") {
   CHECK(probe.fails(probe.run(spec("op", "softmax", R"(,"config":{"dim":{}})"), in), "\"config\": \"dim\"") == 3);
   CHECK(probe.fails(probe.run(spec("op", "softmax", R"(,"config":7)"), in), "\"config\" must be an object") == 3);
   CHECK(probe.fails(probe.run(spec("op", "softmax", R"(,"inputs":["z"])"), in), "has no argument 'z'") == 2);
+  CHECK(probe.fails(probe.run(spec("op", "softmax", R"(,"inputs":[])"), in), "needs its argument 'x'") == 2);
+  CHECK(probe.fails(probe.run(spec("op", "linear", R"(,"inputs":["x"])"), in), "weight") == 2);
+  CHECK(probe.fails(probe.run(spec("op", "adamw_", ""), {{"grad0", in[0].second}}), "no tensor 'param0'") == 3);
   CHECK(probe.fails(probe.run(spec("op", "softmax", R"(,"inputs":"x")"), in), "\"inputs\" must be a list") == 3);
   CHECK(probe.fails(probe.run(spec("op", "softmax", R"(,"config":{"dim":0},"device":"tpu")"), in),
                     "unknown device 'tpu'") == 2);

@@ -253,6 +253,8 @@ TEST_CASE("safetensors: a failed write leaves nothing behind", "[data]") {
   CHECK(read_bytes(file) == "before");
   CHECK_THROWS_AS(write_safetensors(folder.file("no/such/folder"), {.tensors = {{"x", x}}, .metadata = {}}), IoError);
   CHECK_THROWS_AS(write_safetensors(folder.file(""), {.tensors = {{"x", x}}, .metadata = {}}), IoError);
+  CHECK_THROWS_WITH(write_safetensors("/dev/null", {.tensors = {{"x", x}}, .metadata = {}}),
+                    "cannot write /dev/null: it is not a regular file");
   CHECK(folder.files() == 1);
 }
 
