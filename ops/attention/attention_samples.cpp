@@ -46,6 +46,7 @@ std::vector<Sample> samples(Maker& m) {
       Sample(qkv(1, 1, 1, 1, 64), none, "one token").reduces(64),
       Sample(with(qkv(1, 2, 7, 197, 64), {}, m.booleans({197}, 0.7)), none, "many keys, head size 64").reduces(512),
       Sample(qkv(1, 1, 197, 7, 20), none, "many queries, odd head size").reduces(512),
+      Sample(qkv(1, 1, 150, 18, 32), none, "three tiles of queries").reduces(512),
       Sample(with(qkv(1, 1, 2, 3, 4), minus, {}), none, "bias of -inf").values_only(),
       Sample(qkv(2, 1, 3, 0, 4), none, "no keys"),
       Sample(qkv(2, 1, 0, 3, 4), none, "no queries"),
