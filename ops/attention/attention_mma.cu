@@ -178,7 +178,6 @@ __global__ void __launch_bounds__(kBlock)
     }
     __syncthreads();
   }
-  cuda::cp_async_wait<0>();
   float inverse[2];
 #pragma unroll
   for (int half = 0; half < 2; ++half) {
@@ -245,7 +244,6 @@ __global__ void __launch_bounds__(kBlock)
     }
     __syncthreads();
   }
-  cuda::cp_async_wait<0>();
   if (dq.data) store_rows<D>(sum, p.scale, p.scale, dq.head(bh, p.heads), dq, row0, p.queries);
 }
 
@@ -308,7 +306,6 @@ __global__ void __launch_bounds__(kBlock)
     }
     __syncthreads();
   }
-  cuda::cp_async_wait<0>();
   if (dk.data) store_rows<D>(sum_k, p.scale, p.scale, dk.head(bh, p.heads), dk, row0, p.keys);
   if (dv.data) store_rows<D>(sum_v, 1, 1, dv.head(bh, p.heads), dv, row0, p.keys);
 }
