@@ -17,16 +17,13 @@ size_t round_up(size_t bytes, size_t to) { return (std::max<size_t>(bytes, 1) + 
 
 std::byte* CachingAllocator::allocate(size_t bytes) {
   const std::lock_guard lock(mutex_);
-  const size_t size = round_up(bytes, kAlignment);
   void* stream = current_stream();
-  Block* block = take_free(size, stream);
-  if (!block) block = new_segment(size, stream);
+  Block* block = find_block(bytes, stream);
   if (!block) {
     release_segments();  // free memory may be cut into segments of other sizes or streams
-    block = new_segment(size, stream);
+    block = find_block(bytes, stream);
   }
   if (!block) out_of_memory(bytes);
-  split(block, size);
   block->live = true;
   if (tracking_blocks()) block->maker = {bytes, trace::current_op(), trace::module_path()};
   live_.emplace(block->data, block);
@@ -48,12 +45,40 @@ void CachingAllocator::free(std::byte* data, size_t) {
   live_.erase(found);
   --stats_.live_blocks;
   stats_.live_bytes -= int64_t(block->size);
+  if (block->alone) {
+    cudaFree(block->data);  // an error would belong to an earlier kernel, which reports it at its own next call
+    delete block;
+    return;
+  }
   stats_.cached_bytes += int64_t(block->size);
   block->live = false;
   block->maker = {};
   if (block->next && !block->next->live) block = merge(block, block->next);
   if (block->previous && !block->previous->live) block = merge(block->previous, block);
   free_[block->stream].insert(block);
+}
+
+/// A block for `bytes`, or nullptr if the device has none left.
+CachingAllocator::Block* CachingAllocator::find_block(size_t bytes, void* stream) {
+  if (memory_checks()) return new_alone(bytes, stream);
+  const size_t size = round_up(bytes, kAlignment);
+  Block* block = take_free(size, stream);
+  if (!block) block = new_segment(size, stream);
+  if (block) split(block, size);
+  return block;
+}
+
+CachingAllocator::Block* CachingAllocator::new_alone(size_t bytes, void* stream) {
+  const size_t size = std::max<size_t>(bytes, 1);
+  void* data = nullptr;
+  ++stats_.system_allocations;
+  if (cudaMalloc(&data, size) != cudaSuccess) {
+    cudaGetLastError();
+    return nullptr;
+  }
+  auto* block = new Block{static_cast<std::byte*>(data), size, stream};
+  block->alone = true;
+  return block;
 }
 
 CachingAllocator::Block* CachingAllocator::take_free(size_t size, void* stream) {

@@ -30,6 +30,7 @@ class CachingAllocator final : public Allocator {
     void* stream;
     Block *previous = nullptr, *next = nullptr;  ///< neighbours in the segment
     bool live = false;
+    bool alone = false;  ///< straight from cudaMalloc, in its exact size (memory_checks)
     LiveBlock maker = {};
   };
   struct Smaller {
@@ -41,6 +42,8 @@ class CachingAllocator final : public Allocator {
 
   Block* take_free(size_t size, void* stream);
   Block* new_segment(size_t size, void* stream);
+  Block* new_alone(size_t bytes, void* stream);
+  Block* find_block(size_t bytes, void* stream);
   void split(Block* block, size_t size);
   Block* merge(Block* block, Block* with);
   void release_segments();
