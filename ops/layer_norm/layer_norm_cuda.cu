@@ -3,7 +3,7 @@
 #include "core/cuda/vector.h"
 #include "ops/layer_norm/layer_norm_kernels.h"
 
-// Two forms of each direction. Rows of at most 1024 elements that 16-byte accesses can read: a warp per row, the row in
+// Two forms of each direction. Rows of at most kWarpColumns that 16-byte accesses can read: a warp per row, the row in
 // registers, read once. All others: a block per row, several passes over a row that stays in cache.
 namespace vitrine::ops {
 namespace {
@@ -215,7 +215,11 @@ __global__ void __launch_bounds__(cuda::kWarp* kSlices)
   to[c] = T(total);
 }
 
-/// Calls f<packs>() with the number of 16-byte packs per lane that hold n columns, n at most 1024.
+/// The longest row that a warp keeps in registers without spilling much.
+template <class T>
+constexpr int64_t kWarpColumns = sizeof(accumulate_t<T>) == 8 ? 512 : 1024;
+
+/// Calls f<packs>() with the number of 16-byte packs per lane that hold n columns, n at most kWarpColumns.
 template <class T, class F>
 void with_packs(int64_t n, F f) {
   constexpr int V = cuda::kPer16<T>;
@@ -223,12 +227,14 @@ void with_packs(int64_t n, F f) {
   if constexpr (12 % V == 0)
     if (n <= 384) return f.template operator()<12 / V>();
   if (n <= 512) return f.template operator()<16 / V>();
-  if (n <= 768) return f.template operator()<24 / V>();
-  f.template operator()<32 / V>();
+  if constexpr (kWarpColumns < T >> 512) {
+    if (n <= 768) return f.template operator()<24 / V>();
+    f.template operator()<32 / V>();
+  }
 }
-template <class... P>
+template <class T, class... P>
 bool fits_warp(int64_t n, int64_t per_pack, const P*... pointers) {
-  return n <= 1024 && n % per_pack == 0 && (cuda::aligned_to(pointers, 16) && ...);
+  return n <= kWarpColumns<T> && n % per_pack == 0 && (cuda::aligned_to(pointers, 16) && ...);
 }
 
 void run_forward(const char* name, const Tensor& x, const Tensor& residual, const Tensor& weight, const Tensor& bias,
@@ -246,7 +252,7 @@ void run_forward(const char* name, const Tensor& x, const Tensor& residual, cons
                                 .rstd = rstd.mutable_data<A>(),
                                 .rows = row_count(x),
                                 .n = x.size(-1)};
-    if (fits_warp(a.n, cuda::kPer16<T>, a.x, a.residual, a.weight, a.bias, a.sum, a.y)) {
+    if (fits_warp<T>(a.n, cuda::kPer16<T>, a.x, a.residual, a.weight, a.bias, a.sum, a.y)) {
       with_packs<T>(a.n, [&]<int kPacks>() {
         cuda::launch(name, forward_warp_kernel<T, kPacks>, {.grid = (a.rows + kWarps - 1) / kWarps, .block = kBlock},
                      a);
@@ -282,7 +288,7 @@ void backward(const Tensor& dy, const Tensor& x, const Tensor& weight, const Ten
                                  .rows = row_count(x),
                                  .group = groups.size,
                                  .n = x.size(-1)};
-    if (fits_warp(a.n, cuda::kPer16<T>, a.dy, a.x, a.weight, a.add, a.dx)) {
+    if (fits_warp<T>(a.n, cuda::kPer16<T>, a.dy, a.x, a.weight, a.add, a.dx)) {
       with_packs<T>(a.n, [&]<int kPacks>() {
         cuda::launch("layer_norm_backward", backward_warp_kernel<T, kPacks>, {.grid = groups.count, .block = kBlock},
                      a);
