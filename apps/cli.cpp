@@ -7,7 +7,6 @@
 #include <cmath>
 #include <iostream>
 #include <nlohmann/json.hpp>
-#include <numeric>
 
 #include "core/backend.h"
 #include "core/parallel.h"
@@ -21,21 +20,6 @@ std::vector<Command>& registry() {
   return list;
 }
 
-/// Levenshtein: insertions, deletions and replacements, each at cost 1.
-size_t edit_distance(const std::string& a, const std::string& b) {
-  std::vector<size_t> row(b.size() + 1);
-  std::iota(row.begin(), row.end(), size_t(0));
-  for (size_t i = 1; i <= a.size(); ++i) {
-    size_t diagonal = std::exchange(row[0], i);
-    for (size_t j = 1; j <= b.size(); ++j) {
-      const size_t replaced = diagonal + (a[i - 1] != b[j - 1]);
-      diagonal = row[j];
-      row[j] = std::min({row[j] + 1, row[j - 1] + 1, replaced});
-    }
-  }
-  return row[b.size()];
-}
-
 int count_devices(DeviceType type) {
   const Backend* backend = find_backend(type);
   return backend ? backend->device_count() : 0;
@@ -46,12 +30,6 @@ std::vector<std::string> usable_devices() {
   for (int i = 0; i < count_devices(DeviceType::cuda); ++i) names.push_back("cuda:" + std::to_string(i));
   if (count_devices(DeviceType::emulated) > 0) names.push_back("emulated");
   return names;
-}
-
-std::string join(const std::vector<std::string>& words) {
-  std::string text;
-  for (const std::string& w : words) text += (text.empty() ? "" : ", ") + w;
-  return text;
 }
 
 }  // namespace
@@ -97,22 +75,6 @@ Device usable_device(const std::string& text) {
   }
   require(device.index < count_devices(device.type), "there is no device " + to_string(device));
   return device;
-}
-
-std::string nearest(const std::string& name, const std::vector<std::string>& names) {
-  constexpr size_t kMost = 3, kFew = 12;
-  std::vector<std::pair<size_t, std::string>> ranked;
-  for (const std::string& n : names) {
-    const bool part = !name.empty() && n.find(name) != std::string::npos;
-    ranked.emplace_back(part ? 1 : edit_distance(name, n), n);
-  }
-  std::sort(ranked.begin(), ranked.end());
-  std::vector<std::string> close;
-  for (const auto& [distance, n] : ranked)
-    if (close.size() < kMost && distance <= std::max<size_t>(1, n.size() / 2)) close.push_back(n);
-  if (close.empty() && names.size() <= kFew) return join(names);
-  if (close.empty()) close.push_back(ranked.front().second);
-  return join(close);
 }
 
 void print_json(const nlohmann::ordered_json& document) {

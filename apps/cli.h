@@ -8,6 +8,7 @@
 #include "core/device.h"
 #include "core/dtype.h"
 #include "core/error.h"
+#include "core/text.h"
 
 namespace CLI {
 class App;
@@ -60,10 +61,6 @@ struct CommonFlags {
 
 /// `text` as a device of this build and machine. @throws UsageError naming the devices that can be used
 Device usable_device(const std::string& text);
-
-/// Up to three of `names` that are closest to `name` by edit distance, fewer if the rest are far off; all of `names` if
-/// none is close and they are few. As text: "softmax, softplus".
-std::string nearest(const std::string& name, const std::vector<std::string>& names);
 
 /// Writes the document and a newline to stdout; texts that are not UTF-8 are repaired.
 void print_json(const nlohmann::ordered_json& document);

@@ -21,7 +21,8 @@
 ///     };
 ///     Tensor square(const Tensor& x) { return apply(Square{}, x); }
 ///
-/// An op with N outputs returns std::array<Tensor, N> and its vjp takes N gradients. An op with any number of inputs
+/// An op with N outputs returns std::array<Tensor, N> and its vjp takes N gradients; one with any number of outputs
+/// returns std::vector<Tensor> and its vjp takes std::span<const Tensor>. An op with any number of inputs
 /// takes std::span<const Tensor> and is applied to one. An undefined input is an absent argument, an undefined gradient
 /// is zero.
 namespace vitrine {
@@ -147,6 +148,8 @@ template <class T>
 struct IsArray : std::false_type {};
 template <size_t N>
 struct IsArray<std::array<Tensor, N>> : std::true_type {};
+template <>
+struct IsArray<std::vector<Tensor>> : std::true_type {};
 
 template <class Op>
 Attributes attributes_of(const Op& op) {

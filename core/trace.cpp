@@ -2,8 +2,10 @@
 
 #include <chrono>
 #include <cstdio>
+#include <exception>
 #include <filesystem>
 #include <fstream>
+#include <utility>
 
 #include "core/allocator.h"
 #include "core/cuda/kernel_hook.h"
@@ -17,7 +19,7 @@ double now_us() {
   return std::chrono::duration<double, std::micro>(std::chrono::steady_clock::now().time_since_epoch()).count();
 }
 
-thread_local std::string path;
+thread_local std::string path, failed_path;
 thread_local const char* op = "host code";
 thread_local Watcher* watcher = nullptr;
 
@@ -82,14 +84,19 @@ void Recorder::write_json(const std::string& file) const {
 
 const std::string& module_path() { return path; }
 
-PathScope::PathScope(const std::string& name, Mode mode) : previous_(path) {
+PathScope::PathScope(const std::string& name, Mode mode) : previous_(path), exceptions_(std::uncaught_exceptions()) {
   if (mode == Mode::replace) {
     path = name;
   } else {
     path += (path.empty() || name.empty() ? "" : ".") + name;
   }
 }
-PathScope::~PathScope() { path = std::move(previous_); }
+PathScope::~PathScope() {
+  if (std::uncaught_exceptions() > exceptions_ && failed_path.empty()) failed_path = std::move(path);
+  path = std::move(previous_);
+}
+
+std::string take_failed_path() { return std::exchange(failed_path, {}); }
 
 const char* current_op() { return op; }
 OpScope::OpScope(const char* name) : previous_(op) { op = name; }
@@ -101,11 +108,15 @@ Watcher* set_watcher(Watcher* w) {
   return previous;
 }
 
+namespace {
+std::string full_name(const char* name) { return path.empty() ? name : path + "." + name; }
+}  // namespace
+
+bool watched(const char* name) { return watcher && watcher->wants(full_name(name)); }
+
 const Tensor& watch(const char* name, const Tensor& value) {
-  if (watcher) [[unlikely]] {
-    const std::string full = path.empty() ? name : path + "." + name;
-    if (watcher->wants(full)) watcher->see(full, value);
-  }
+  if (watched(name)) [[unlikely]]
+    watcher->see(full_name(name), value);
   return value;
 }
 

@@ -87,7 +87,10 @@ class PathScope {
 
  private:
   std::string previous_;
+  int exceptions_;  ///< in flight when entered
 };
+/// The path of the innermost module that the exception in flight has left; empty if it is none. Forgets it.
+std::string take_failed_path();
 
 /// The op that is running on this thread, for error messages, writers and allocations; "host code" outside ops.
 const char* current_op();
@@ -111,6 +114,8 @@ class Watcher {
 };
 /// Installs `watcher` for this thread (nullptr for none); returns the previous one.
 Watcher* set_watcher(Watcher* watcher);
+/// Whether the thread's watcher wants module path + "." + name: a module may then compute what it otherwise would not.
+bool watched(const char* name);
 /// Returns `value`; shows it to the thread's watcher under module path + "." + name. One branch if there is none.
 const Tensor& watch(const char* name, const Tensor& value);
 

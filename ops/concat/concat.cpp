@@ -32,6 +32,22 @@ struct Concat {
   }
 };
 
+/// Views; one node for all parts, so that their gradients are written side by side once.
+struct Split {
+  static constexpr const char* name = "split";
+  int64_t dim;
+  std::vector<int64_t> sizes;
+  Attributes attributes() const { return {{"dim", dim}, {"sizes", sizes}}; }
+
+  std::vector<Tensor> forward(Saver&, const Tensor& x) const {
+    std::vector<Tensor> parts;
+    int64_t at = 0;
+    for (int64_t n : sizes) parts.push_back(x.narrow(dim, at, n)), at += n;
+    return parts;
+  }
+  Gradients vjp(const Saved&, std::span<const Tensor> dys) const { return {concat(dys, dim)}; }
+};
+
 /// @param except  the dim in which the shapes may differ, -1: none
 void check_alike(const char* op, std::span<const Tensor> xs, int64_t except) {
   for (size_t i = 1; i < xs.size(); ++i) {
@@ -84,10 +100,8 @@ std::vector<Tensor> split(const Tensor& x, std::span<const int64_t> sizes, int64
     total += n;
   }
   check(total == x.size(dim), "split: sizes {} do not add up to dim {} of x {}", list(), dim, x);
-  std::vector<Tensor> parts;
-  int64_t at = 0;
-  for (int64_t n : sizes) parts.push_back(x.narrow(dim, at, n)), at += n;
-  return parts;
+  if (sizes.empty()) return {};
+  return apply(Split{dim, {sizes.begin(), sizes.end()}}, x);
 }
 
 }  // namespace vitrine::ops

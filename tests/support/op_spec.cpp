@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <numeric>
 
+#include "core/text.h"
+
 namespace vitrine::testing {
 namespace {
 
@@ -19,22 +21,6 @@ std::string folder_of(const std::string& file) {
   if (end == std::string::npos) return {};
   const size_t begin = file.find_last_of('/', end - 1);
   return begin == std::string::npos ? file.substr(0, end) : file.substr(begin + 1, end - begin - 1);
-}
-
-/// Levenshtein distance: inserts, deletes and replacements that turn `a` into `b`.
-size_t edit_distance(const std::string& a, const std::string& b) {
-  std::vector<size_t> row(b.size() + 1);
-  std::iota(row.begin(), row.end(), size_t(0));
-  for (size_t i = 1; i <= a.size(); ++i) {
-    size_t diagonal = row[0];
-    row[0] = i;
-    for (size_t j = 1; j <= b.size(); ++j) {
-      const size_t above = row[j];
-      row[j] = std::min({above + 1, row[j - 1] + 1, diagonal + (a[i - 1] != b[j - 1])});
-      diagonal = above;
-    }
-  }
-  return row[b.size()];
 }
 
 bool near_kink(double x, const std::vector<double>& kinks, double gap) {
@@ -106,12 +92,9 @@ const std::vector<OpSpec>& op_specs() { return registry(); }
 const OpSpec& find_op_spec(const std::string& name) {
   for (const OpSpec& spec : op_specs())
     if (spec.name == name) return spec;
-  std::vector<std::pair<size_t, std::string>> near;
-  for (const OpSpec& spec : op_specs()) near.emplace_back(edit_distance(name, spec.name), spec.name);
-  std::sort(near.begin(), near.end());
-  std::string list;
-  for (size_t i = 0; i < std::min<size_t>(3, near.size()); ++i) list += (i ? ", " : "") + near[i].second;
-  throw ValueError(format("unknown op \"{}\"; the nearest are: {}", name, list));
+  std::vector<std::string> names;
+  for (const OpSpec& spec : op_specs()) names.push_back(spec.name);
+  throw ValueError(format("unknown op \"{}\"; the nearest are: {}", name, nearest(name, names)));
 }
 
 }  // namespace vitrine::testing
