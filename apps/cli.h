@@ -23,6 +23,7 @@ enum Exit : int {
   kFailed = 1,      ///< the work ran and failed
   kUsage = 2,       ///< the request is wrong: flags, names, arguments that an op rejects
   kUnreadable = 3,  ///< a file that cannot be read, or does not hold what it must
+  kInterrupted = 130,  ///< stopped by Ctrl-C, as shells say it
 };
 
 /// Wrong use of the program: ends it with kUsage.

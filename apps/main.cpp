@@ -85,6 +85,8 @@ int main(int argc, char** argv) {
     return apps::run(argc, argv);
   } catch (const apps::UsageError& e) {
     return apps::report(e.what(), apps::kUsage);
+  } catch (const ValueError& e) {
+    return apps::report(e.what(), apps::kUsage);
   } catch (const IoError& e) {
     return apps::report(e.what(), apps::kUnreadable);
   } catch (const std::bad_alloc&) {

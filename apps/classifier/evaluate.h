@@ -1,0 +1,26 @@
+#pragma once
+#include <functional>
+
+#include "data/loader.h"
+#include "models/classifier.h"
+
+namespace vitrine::apps {
+
+/// What an evaluation found; rates in percent.
+struct Accuracy {
+  double top1 = 0, top5 = 0, loss = 0;
+  int64_t images = 0;
+  double images_per_s = 0;
+};
+
+/// Runs the model over every image of the dataset in evaluation mode (and restores its mode). The loss is the mean
+/// cross-entropy; ties in the logits count for the lower class id. `seen(images)`, if given, is called after each batch
+/// and ends the evaluation early by returning false.
+/// @throws ValueError if the dataset is empty, has more classes than the model, or other sizes
+Accuracy evaluate(models::Classifier& model, const data::Dataset& dataset, Device device, Dtype dtype,
+                  int64_t batch_size, int workers, const std::function<bool(int64_t)>& seen = {});
+
+/// Throws ValueError unless the dataset's classes and image size fit the model.
+void check_fits(const models::Classifier& model, const data::Dataset& dataset);
+
+}  // namespace vitrine::apps

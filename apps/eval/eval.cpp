@@ -1,0 +1,58 @@
+#include <CLI/CLI.hpp>
+#include <iostream>
+#include <memory>
+#include <nlohmann/json.hpp>
+
+#include "apps/classifier/evaluate.h"
+#include "apps/classifier/progress.h"
+#include "apps/classifier/spec.h"
+#include "apps/cli.h"
+
+namespace vitrine::apps {
+namespace {
+
+struct Flags : CommonFlags {
+  std::string checkpoint, data;
+  int64_t batch_size = 64;
+  int workers = 1;
+  bool ema = false;
+};
+
+int eval(const Flags& flags) {
+  flags.apply();
+  const Device device = flags.device();
+  const LoadedClassifier loaded = load_classifier(flags.checkpoint, device, flags.ema);
+  const auto dataset = data::open_dataset(flags.data.empty() ? loaded.spec.data : flags.data, data::Split::test, flags.seed);
+  Progress progress("eval", "images", dataset->size());
+  const Accuracy found = evaluate(*loaded.model, *dataset, device, flags.dtype(), flags.batch_size, flags.workers,
+                                  [&](int64_t images) { return progress.update(images), true; });
+  progress.clear();
+  if (flags.json) {
+    print_json({{"top1", found.top1},
+                {"top5", found.top5},
+                {"loss", found.loss},
+                {"images", found.images},
+                {"images_per_s", found.images_per_s}});
+  } else {
+    std::cout << format("{}\ntop-1 {} %  top-5 {} %  loss {}  {} images, {} images/s\n", dataset->description(),
+                        significant(found.top1, 4), significant(found.top5, 4), significant(found.loss, 4),
+                        found.images, significant(found.images_per_s));
+  }
+  return kDone;
+}
+
+std::function<int()> setup(CLI::App& app) {
+  const auto flags = std::make_shared<Flags>();
+  flags->add_to(app);
+  app.add_option("--checkpoint", flags->checkpoint, "file written by vitrine train")->required();
+  app.add_option("--data", flags->data, "data whose test split is used (default: what the model was trained on)");
+  app.add_option("--batch-size", flags->batch_size, "images at a time")->capture_default_str()->check(CLI::Range(1, 1 << 16));
+  app.add_option("--workers", flags->workers, "threads that prepare batches")->capture_default_str()->check(CLI::Range(0, 64));
+  app.add_flag("--ema", flags->ema, "use the averaged weights");
+  return [flags] { return eval(*flags); };
+}
+
+const RegisterCommand command({"eval", "Accuracy of a checkpoint on a test set", setup});
+
+}  // namespace
+}  // namespace vitrine::apps

@@ -1,0 +1,108 @@
+#include "apps/train/config.h"
+
+#include <CLI/CLI.hpp>
+#include <memory>
+
+namespace vitrine::apps {
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+/// Calls visit(key, member, help) for every member, in order: the one list of what a configuration holds. The flag of a
+/// key is --key with dashes.
+template <class Config, class Visit>
+void for_each_setting(Config& c, Visit&& visit) {
+  visit("model", c.model, "model to train; see vitrine models");
+  visit("data", c.data, "fashion-mnist[:DIR], mnist:DIR, cifar10:DIR, shapes");
+  visit("image_size", c.image_size, "side of the input in pixels (default: the data's)");
+  visit("num_classes", c.num_classes, "outputs of the head (default: the data's)");
+  visit("rpe", c.rpe, "relative positions, as rpe-1.9-product-ctx-1-k, or none (default: the model's)");
+  visit("ape", c.ape, "absolute positions: learned, sincos or none (default: the model's)");
+  visit("epochs", c.epochs, "passes over the training images");
+  visit("batch_size", c.batch_size, "images in a step");
+  visit("opt", c.opt, "adamw or sgd");
+  visit("lr", c.lr, "peak learning rate");
+  visit("min_lr", c.min_lr, "learning rate at the end of the cosine");
+  visit("warmup_lr", c.warmup_lr, "learning rate of the first step");
+  visit("warmup_epochs", c.warmup_epochs, "epochs of linear warm-up");
+  visit("weight_decay", c.weight_decay, "decay of all but biases, norms, cls_token and pos_embed");
+  visit("momentum", c.momentum, "of sgd (Nesterov)");
+  visit("clip_grad", c.clip_grad, "largest norm of the gradient (0: no limit)");
+  visit("label_smoothing", c.label_smoothing, "part of the target that all classes share");
+  visit("drop_path", c.drop_path, "rate of stochastic depth in the last block");
+  visit("dropout", c.dropout, "rate of dropout");
+  visit("ema", c.ema, "decay of averaged weights (0: none)");
+  visit("flip", c.flip, "mirror half of the images");
+  visit("pad_crop", c.pad_crop, "pad by so many pixels, then crop at random");
+  visit("seed", c.seed, "");            // --seed and --precision are common flags
+  visit("precision", c.precision, "");
+}
+
+std::string flag_of(const std::string& key) {
+  std::string flag = "--" + key;
+  std::replace(flag.begin(), flag.end(), '_', '-');
+  return flag;
+}
+
+}  // namespace
+
+Json TrainConfig::json() const {
+  Json document;
+  for_each_setting(*this, [&](const char* key, const auto& value, const char*) { document[key] = value; });
+  return document;
+}
+
+TrainConfig TrainConfig::from_json(const Json& document, const std::string& where) {
+  TrainConfig config;
+  try {
+    for_each_setting(config, [&](const char* key, auto& value, const char*) { document.at(key).get_to(value); });
+    config.check_ranges();
+  } catch (const Json::exception& e) {
+    throw IoError(format("{}: malformed training configuration: {}", where, e.what()));
+  } catch (const UsageError& e) {
+    throw IoError(format("{}: malformed training configuration: {}", where, e.what()));
+  }
+  return config;
+}
+
+void TrainConfig::check_ranges() const {
+  const auto in = [](const char* flag, double value, double low, double high, const char* range) {
+    check<UsageError>(value >= low && value <= high, "train: {} must be {}, got {}", flag, range, value);
+  };
+  constexpr double kHuge = 1e9;
+  in("--epochs", double(epochs), 1, kHuge, "at least 1");
+  in("--batch-size", double(batch_size), 1, kHuge, "at least 1");
+  in("--image-size", double(image_size), 0, 4096, "at most 4096");
+  in("--num-classes", double(num_classes), 0, 1 << 20, "at most 1048576");
+  for (const auto& [flag, value] : {std::pair{"--lr", lr}, {"--min-lr", min_lr}, {"--warmup-lr", warmup_lr},
+                                    {"--warmup-epochs", warmup_epochs}, {"--weight-decay", weight_decay},
+                                    {"--clip-grad", clip_grad}, {"--pad-crop", double(pad_crop)}})
+    in(flag, value, 0, kHuge, "at least 0");
+  in("--momentum", momentum, 0, 1, "between 0 and 1");
+  in("--label-smoothing", label_smoothing, 0, 1, "between 0 and 1");
+  in("--ema", ema, 0, 1, "between 0 and 1");
+  for (const auto& [flag, value] : {std::pair{"--drop-path", drop_path}, {"--dropout", dropout}})
+    in(flag, value, 0, 0.999, "in [0, 1)");
+  check<UsageError>(opt == "adamw" || opt == "sgd", "train: --opt must be adamw or sgd, got '{}'", opt);
+}
+
+std::function<std::vector<std::string>()> add_train_flags(CLI::App& app, TrainConfig& config) {
+  const auto options = std::make_shared<std::vector<std::pair<std::string, CLI::Option*>>>();
+  for_each_setting(config, [&](const char* key, auto& value, const char* help) {
+    if (!*help) {
+      options->emplace_back(key, app.get_option(flag_of(key)));
+    } else if constexpr (std::is_same_v<decltype(value), bool&>) {
+      options->emplace_back(key, app.add_flag(flag_of(key), value, help));
+    } else {
+      options->emplace_back(key, app.add_option(flag_of(key), value, help)->capture_default_str());
+    }
+  });
+  return [options] {
+    std::vector<std::string> given;
+    for (const auto& [key, option] : *options)
+      if (option->count() > 0) given.push_back(key);
+    return given;
+  };
+}
+
+}  // namespace vitrine::apps

@@ -1,0 +1,45 @@
+#pragma once
+#include <nlohmann/json.hpp>
+#include <string>
+#include <vector>
+
+#include "apps/cli.h"
+
+namespace vitrine::apps {
+
+/// Everything that determines a training run, as flags and as JSON (config.json, checkpoints).
+struct TrainConfig {
+  std::string model = "deit_micro_patch4_28", data = "fashion-mnist";
+  int64_t image_size = 0, num_classes = 0;  ///< 0: those of the data
+  std::string rpe, ape;                     ///< empty: the model's
+  int64_t epochs = 5, batch_size = 64;
+  std::string opt = "adamw";
+  double lr = 1e-3, min_lr = 1e-5, warmup_lr = 1e-6, warmup_epochs = 0.5;
+  double weight_decay = 0.05, momentum = 0.9, clip_grad = 0;
+  double label_smoothing = 0.1, drop_path = 0, dropout = 0, ema = 0;
+  bool flip = false;
+  int64_t pad_crop = 0;
+  uint64_t seed = 0;
+  std::string precision = "f32";
+
+  nlohmann::ordered_json json() const;
+  /// @throws IoError, beginning with `where`, for a document that json() does not give
+  static TrainConfig from_json(const nlohmann::ordered_json& document, const std::string& where);
+  /// @throws UsageError naming the flag whose value is out of range
+  void check_ranges() const;
+};
+
+/// How a run is carried out; changes no result.
+struct TrainRun {
+  std::string out;
+  bool resume = false;
+  int workers = 1;
+  double save_every = 60;  ///< seconds between checkpoints within an epoch
+  Device device;
+  bool json = false;
+};
+
+/// Adds the flags of `config` to `app`. The result tells, after parsing, which of them (as keys of json()) were given.
+std::function<std::vector<std::string>()> add_train_flags(CLI::App& app, TrainConfig& config);
+
+}  // namespace vitrine::apps

@@ -1,0 +1,53 @@
+#pragma once
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "nn/attention.h"
+#include "nn/module.h"
+
+/// Image classifiers by name: what training, evaluation and inspection need to know of a model.
+namespace vitrine::models {
+
+/// Absolute position encoding: a learned table, a fixed two-dimensional sinusoid, or none.
+enum class Ape { learned, sincos, none };
+std::string to_string(Ape ape);
+/// Reads learned, sincos, none. @throws ValueError naming them
+Ape parse_ape(const std::string& text);
+
+/// What may differ from a model's preset.
+struct ClassifierOptions {
+  std::optional<int64_t> num_classes = {}, image_size = {};
+  std::optional<std::string> rpe = {};  ///< "rpe-1.9-product-ctx-1-k", or "none"
+  std::optional<Ape> ape = {};
+  double drop_path = 0;  ///< rate of the last block; blocks before it have proportionally less
+  double dropout = 0;
+};
+
+/// A line of `vitrine summary`: a layer with what it holds and computes for one image.
+struct LayerCost {
+  std::string name, kind;
+  int64_t parameters = 0;
+  int64_t macs = 0;         ///< by the counting rule of the iRPE paper (irpe 8.3)
+  int64_t macs_matmul = 0;  ///< matrix products alone, RPE on values by buckets
+};
+
+class Classifier : public nn::Module {
+ public:
+  using Module::Module;
+  /// @param images  [B, 3, S, S], normalised; the model computes in their dtype
+  /// @return        [B, classes]
+  virtual Tensor logits(const Tensor& images) = 0;
+  virtual int64_t image_size() const = 0;
+  virtual int64_t num_classes() const = 0;
+  virtual nn::TokenGrid grid() const = 0;
+  virtual std::vector<LayerCost> costs() const = 0;
+};
+
+/// Names of all registered classifiers.
+std::vector<std::string> classifier_names();
+/// @throws ValueError naming the nearest valid names, or the option that does not fit
+std::unique_ptr<Classifier> make_classifier(nn::Scope scope, const std::string& name, const ClassifierOptions& options = {});
+
+}  // namespace vitrine::models

@@ -1,0 +1,22 @@
+#include "nn/init.h"
+
+#include <cmath>
+
+#include "ops/unary/unary.h"
+
+namespace vitrine::nn::init {
+
+Init constant(double value) {
+  return [value](const Shape& shape, Generator&) { return full(shape, value); };
+}
+
+Init truncated_normal(double std) {
+  return [std](const Shape& shape, Generator& rng) { return ops::clamp(random_normal(shape, rng, 0, std), -2, 2); };
+}
+
+Init uniform_fan_in(int64_t fan_in) {
+  const double bound = 1 / std::sqrt(double(fan_in));
+  return [bound](const Shape& shape, Generator& rng) { return random_uniform(shape, rng, -bound, bound); };
+}
+
+}  // namespace vitrine::nn::init

@@ -1,0 +1,16 @@
+#pragma once
+#include "nn/module.h"
+
+/// Initial values of parameters, as the reference programs draw them (in distribution; the bits are Philox's).
+namespace vitrine::nn::init {
+
+/// Every element `value`.
+Init constant(double value);
+inline Init zeros() { return constant(0); }
+inline Init ones() { return constant(1); }
+/// N(0, std^2) clamped to [-2, 2]: timm's trunc_normal_, whose bounds are absolute and so cut nothing at std = 0.02.
+Init truncated_normal(double std = 0.02);
+/// Uniform in [-b, b), b = 1 / sqrt(fan_in): PyTorch's default for the weight and bias of convolutions.
+Init uniform_fan_in(int64_t fan_in);
+
+}  // namespace vitrine::nn::init

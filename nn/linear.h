@@ -1,0 +1,19 @@
+#pragma once
+#include "nn/init.h"
+#include "ops/linear/linear.h"
+
+namespace vitrine::nn {
+
+/// y = x weight^T + bias (ops::linear), in the dtype of x.
+///
+/// Parameters: `weight` [out, in], truncated normal of std 0.02; `bias` [out], zeros. As the reference DeiT draws them.
+struct Linear final : Layer<Linear> {
+  Parameter weight, bias;
+
+  Linear(Scope scope, int64_t in, int64_t out, const Init& init = init::truncated_normal())
+      : Layer(std::move(scope)), weight(param("weight", {out, in}, init)), bias(param("bias", {out}, init::zeros())) {}
+
+  Tensor forward(const Tensor& x) { return ops::linear(x, weight.as(x.dtype()), bias.as(x.dtype())); }
+};
+
+}  // namespace vitrine::nn
