@@ -1,0 +1,261 @@
+#pragma once
+#include <cmath>
+
+#include "core/parallel.h"
+#include "core/reduce_row.h"
+#include "core/vector_math.h"
+#include "ops/attention/attention_inputs.h"
+#include "ops/attention/attention_scratch.h"
+
+/// Fused attention on a CPU, for attention and the ops that add terms to it; private to them.
+///
+/// A task is one (b, h), or some of its query rows. It copies its part of q, k and v (in the accumulator's type, scale
+/// folded into q) into dense scratch that stays in the core's second-level cache, and works on blocks of query rows
+/// with the scores of all keys, so that the softmax of a row needs one pass. Rows of scores are padded to whole
+/// vectors.
+///
+/// `Terms` is what a variant adds. Its Head, one of a task, may append rows to k and to v: the products with q and dout
+/// then stand behind the scores of a row, where the Head turns them into terms of the scores, and weights that it puts
+/// there count for the appended rows of v. So the products that the terms need are part of those that attention makes
+/// anyway.
+namespace vitrine::ops::attention_cpu {
+
+/// Plain attention: no terms. Also the list of what a Head does.
+template <class T, class A = accumulate_t<T>>
+struct NoTerms {
+  struct Head {
+    Head(const NoTerms&, int64_t) {}
+    static constexpr int64_t key_rows = 0, value_rows = 0;     ///< rows appended to k and v
+    static constexpr bool needs_dk = false, needs_dv = false;  ///< backward: whether their gradients are wanted
+    void load_keys(A*) {}                                      ///< writes the rows behind k [keys, d], dense
+    void load_values(A*) {}                                    ///< the same for v
+    void begin(const A*) {}                                    ///< sees k, before any score
+    void add_columns(A*, int64_t, int64_t, int64_t) {}         ///< adds to scores: first row, stride, first query, rows
+    void add_row(A*, int64_t) {}                               ///< adds to the scores of a query
+    void sum_weights(A*, int64_t) {}                           ///< puts weights of the appended rows of v behind a row
+    void add_products(A*, int64_t) {}                          ///< adds to the products of dout and v
+    void sum_scores(A*, int64_t) {}                            ///< puts gradients of the appended rows of k behind ds
+    void sum_columns(const A*, int64_t, int64_t, int64_t) {}   ///< sees ds: as add_columns
+    void finish(const A*, A*, const A*) {}                     ///< takes k, dk and dv with the appended rows
+  };
+};
+
+/// s_j += bias_j, and -inf where the mask is false.
+template <class T, class A>
+void bias_and_mask(A* s, int64_t keys, Matrix<const T> bias, Matrix<const bool> mask, int64_t i) {
+  if (bias.data) {
+    const T* b = bias.at(i);
+    if (bias.column == 1) {
+      for (int64_t j = 0; j < keys; ++j) s[j] += A(b[j]);
+    } else {
+      for (int64_t j = 0; j < keys; ++j) s[j] += A(b[j * bias.column]);
+    }
+  }
+  if (mask.data) {
+    const bool* m = mask.at(i);
+    for (int64_t j = 0; j < keys; ++j) s[j] = m[j * mask.column] ? s[j] : -A(INFINITY);
+  }
+}
+
+/// s_j = exp(s_j - m), m = max_j s_j, over a padded row; returns the sum and sets lse (as the slot says).
+template <class A>
+A exponentiate(A* s, int64_t keys, int64_t padded, A& lse) {
+  std::fill(s + keys, s + padded, -A(INFINITY));
+  auto largest = simd::broadcast(-A(INFINITY));
+  for (int64_t j = 0; j < padded; j += simd::kLanes<A>) largest = simd::max(largest, simd::load(s + j));
+  A m = simd::horizontal_max<A>(largest);
+  if (m == -A(INFINITY)) m = 0;
+  for (int64_t j = 0; j < padded; ++j) s[j] = vm::exp_weight(s[j] - m);
+  simd::Vec<A> sums{};
+  for (int64_t j = 0; j < padded; j += simd::kLanes<A>) sums += simd::load(s + j);
+  const A sum = simd::horizontal_sum<A>(sums);
+  lse = sum == 0 ? A(INFINITY) : m + std::log(sum);
+  return sum;
+}
+
+/// f(j, z) with z = 0 for the dropped weights of a row and 1 / (1 - p) for the others; `first` is the index of the row
+/// in [B, H, Lq, Lk].
+template <class A, class F>
+void for_each_weight(const AttentionInputs& in, int64_t first, int64_t keys, F f) {
+  const A kept = A(in.drop.scale);
+  for (int64_t j = 0; j < keys; ++j) f(j, in.drop.keeps(in.drop.draw.bits(first + j)) ? kept : A(0));
+}
+
+/// Query rows [first, last) of head `bh`.
+template <class T, class Terms, class A = accumulate_t<T>>
+void forward_rows(const AttentionInputs& in, const Terms& terms, int64_t bh, int64_t first, int64_t last, Matrix<T> out,
+                  A* lse) {
+  typename Terms::Head head(terms, bh);
+  const int64_t heads = in.q.size(1), b = bh / heads, h = bh % heads;
+  const int64_t queries = in.q.size(2), keys = in.k.size(2), d = in.q.size(3), padded = round_up(keys, kLine);
+  const int64_t all_keys = keys + head.key_rows, all_values = keys + head.value_rows;
+  const int64_t stride = row_stride(std::max(all_keys, all_values)), columns = round_up(all_keys, kLine);
+  const int64_t block = block_rows(last - first, stride * int64_t(sizeof(A)));
+  const int64_t kd = round_up(std::max(all_keys, all_values) * d, kLine), bd = round_up(block * d, kLine);
+  Scratch<A> scratch(kd + d * stride + 2 * bd + round_up(block, kLine) + block * stride);
+  A *v = scratch.take(kd), *k_t = scratch.take(d * stride), *q = scratch.take(bd), *o = scratch.take(bd);
+  A *inverse = scratch.take(round_up(block, kLine)), *s = scratch.take(block * stride);
+  load_rows(matrix<T>(in.k, b, h), 0, keys, d, A(1), v);
+  head.load_keys(v + keys * d);
+  transpose_keys(v, all_keys, d, k_t, columns, stride);
+  head.begin(v);
+  load_rows(matrix<T>(in.v, b, h), 0, keys, d, A(1), v);
+  head.load_values(v + keys * d);
+  const auto bias = matrix<T>(in.bias, b, h);
+  const auto mask = matrix<bool>(in.mask, b, h);
+  const auto next_q = next_head<T>(in.q, bh), next_k = next_head<T>(in.k, bh), next_v = next_head<T>(in.v, bh);
+  for (int64_t at = first; at < last; at += block) {
+    const int64_t rows = std::min(block, last - at);
+    load_rows(matrix<T>(in.q, b, h), at, rows, d, A(in.scale), q);
+    gemm_small(rows, columns, d, q, {d, 1}, k_t, stride, s, stride, false);
+    head.add_columns(s, stride, at, rows);
+    for (int64_t i = 0; i < rows; ++i) {
+      A* row = s + i * stride;
+      const int64_t index = bh * queries + at + i;
+      prefetch_row(out, at + i, queries, d);
+      prefetch_row(next_q, at + i, queries, d);
+      prefetch_row(next_k, at + i, keys, d);
+      prefetch_row(next_v, at + i, keys, d);
+      head.add_row(row, at + i);
+      bias_and_mask(row, keys, bias, mask, at + i);
+      const A sum = exponentiate(row, keys, padded, lse[index]);
+      inverse[i] = sum == 0 ? A(0) : 1 / sum;
+      if (in.drops()) for_each_weight<A>(in, index * keys, keys, [row](int64_t j, A z) { row[j] *= z; });
+      head.sum_weights(row, at + i);
+    }
+    gemm_small(rows, d, all_values, s, {stride, 1}, v, d, o, d, false);
+    for (int64_t i = 0; i < rows; ++i) store_row(o + i * d, inverse[i], d, out.at(at + i), out.column);
+  }
+}
+
+/// Where one head's gradients go; those without data are not wanted.
+template <class T>
+struct HeadGradients {
+  Matrix<T> dq, dk, dv;
+  T* dbias;
+};
+
+/// One row of backward. From scores s and products dp = dout v: p = exp(s - lse) (times z) into s, ds into dp.
+template <class A>
+void backward_row(const AttentionInputs& in, int64_t index, int64_t keys, int64_t padded, A lse, A delta, A* s, A* dp) {
+  if (in.drops()) {
+    for (int64_t j = 0; j < keys; ++j) s[j] = vm::exp_weight(s[j] - lse);
+    for_each_weight<A>(in, index * keys, keys, [=](int64_t j, A z) {
+      dp[j] = s[j] * (z * dp[j] - delta);
+      s[j] *= z;
+    });
+    return;
+  }
+  for (int64_t j = 0; j < padded; ++j) {
+    const A p = vm::exp_weight(s[j] - lse);
+    dp[j] = p * (dp[j] - delta);
+    s[j] = p;
+  }
+}
+
+template <class T, class Terms, class A = accumulate_t<T>>
+void backward_head(const AttentionInputs& in, const Terms& terms, int64_t bh, const Tensor& out, const A* lse,
+                   const Tensor& dout, const HeadGradients<T>& to, A* delta) {
+  typename Terms::Head head(terms, bh);
+  const int64_t heads = in.q.size(1), b = bh / heads, h = bh % heads;
+  const int64_t queries = in.q.size(2), keys = in.k.size(2), d = in.q.size(3), padded = round_up(keys, kLine);
+  const int64_t all_keys = keys + head.key_rows, all_values = keys + head.value_rows;
+  const int64_t stride = row_stride(std::max(all_keys, all_values));
+  const int64_t key_columns = round_up(all_keys, kLine), value_columns = round_up(all_values, kLine);
+  const int64_t block = block_rows(queries, 2 * stride * int64_t(sizeof(A)));
+  const int64_t kd = round_up(std::max(all_keys, all_values) * d, kLine), bd = round_up(block * d, kLine);
+  Scratch<A> scratch(3 * kd + 2 * d * stride + 3 * bd + 2 * block * stride);
+  A *k = scratch.take(kd), *dk = scratch.take(kd), *dv = scratch.take(kd);
+  A *k_t = scratch.take(d * stride), *v_t = scratch.take(d * stride);
+  A *q = scratch.take(bd), *dq = scratch.take(bd), *g = scratch.take(bd);
+  A *p = scratch.take(block * stride), *ds = scratch.take(block * stride);
+  load_rows(matrix<T>(in.v, b, h), 0, keys, d, A(1), k);
+  head.load_values(k + keys * d);
+  transpose_keys(k, all_values, d, v_t, value_columns, stride);
+  load_rows(matrix<T>(in.k, b, h), 0, keys, d, A(1), k);
+  head.load_keys(k + keys * d);
+  transpose_keys(k, all_keys, d, k_t, key_columns, stride);
+  head.begin(k);
+  const auto bias = matrix<T>(in.bias, b, h);
+  const auto mask = matrix<bool>(in.mask, b, h);
+  const Matrix<const T> next[] = {next_head<T>(in.q, bh), next_head<T>(out, bh), next_head<T>(dout, bh),
+                                  next_head<T>(in.k, bh), next_head<T>(in.v, bh)};
+  for (int64_t at = 0; at < queries; at += block) {
+    const int64_t rows = std::min(block, queries - at), first = bh * queries + at;
+    load_rows(matrix<T>(dout, b, h), at, rows, d, A(1), g);
+    load_rows(matrix<T>(out, b, h), at, rows, d, A(1), q);
+    for (int64_t i = 0; i < rows; ++i)
+      delta[first + i] = row_sum<A>(d, [x = g + i * d, y = q + i * d](int64_t c) { return x[c] * y[c]; });
+    load_rows(matrix<T>(in.q, b, h), at, rows, d, A(in.scale), q);
+    gemm_small(rows, key_columns, d, q, {d, 1}, k_t, stride, p, stride, false);
+    gemm_small(rows, value_columns, d, g, {d, 1}, v_t, stride, ds, stride, false);
+    head.add_columns(p, stride, at, rows);
+    for (int64_t i = 0; i < rows; ++i) {
+      A *p_row = p + i * stride, *ds_row = ds + i * stride;
+      prefetch_row(to.dq, at + i, queries, d);
+      prefetch_row(to.dk, at + i, keys, d);
+      prefetch_row(to.dv, at + i, keys, d);
+      for (int n = 0; n < 5; ++n) prefetch_row(next[n], at + i, n < 3 ? queries : keys, d);
+      head.add_row(p_row, at + i);
+      bias_and_mask(p_row, keys, bias, mask, at + i);
+      head.add_products(ds_row, at + i);
+      backward_row(in, first + i, keys, padded, lse[first + i], delta[first + i], p_row, ds_row);
+      if (to.dbias) store_row(ds_row, A(1), keys, to.dbias + (at + i) * keys, 1);
+      if (head.needs_dv) head.sum_weights(p_row, at + i);
+      head.sum_scores(ds_row, at + i);
+    }
+    head.sum_columns(ds, stride, at, rows);
+    if (to.dq.data) {
+      gemm_small(rows, d, all_keys, ds, {stride, 1}, k, d, dq, d, false);
+      for (int64_t i = 0; i < rows; ++i) store_row(dq + i * d, A(in.scale), d, to.dq.at(at + i), to.dq.column);
+    }
+    const bool add = at > 0;
+    if (to.dk.data || head.needs_dk) gemm_small(all_keys, d, rows, ds, {1, stride}, q, d, dk, d, add);
+    if (to.dv.data || head.needs_dv) {
+      gemm_small(head.needs_dv ? all_values : keys, d, rows, p, {1, stride}, g, d, dv, d, add);
+    }
+  }
+  head.finish(k, dk, dv);
+  for (int64_t j = 0; j < keys; ++j) {
+    if (to.dk.data) store_row(dk + j * d, A(1), d, to.dk.at(j), to.dk.column);
+    if (to.dv.data) store_row(dv + j * d, A(1), d, to.dv.at(j), to.dv.column);
+  }
+}
+
+/// The forward slot's work for any terms.
+template <class T, class Terms>
+void forward_tasks(const AttentionInputs& in, const Terms& terms, Tensor& out, Tensor& lse) {
+  const int64_t heads = in.q.size(0) * in.q.size(1), queries = in.q.size(2);
+  const int64_t parts = std::min((kTasks + heads - 1) / heads, (queries + 31) / 32);
+  const int64_t rows = (queries + parts - 1) / parts;
+  T* to = out.mutable_data<T>();
+  auto* sums = lse.mutable_data<accumulate_t<T>>();
+  parallel_for(heads * parts, 1, [&](int64_t begin, int64_t end) {
+    for (int64_t task = begin; task < end; ++task) {
+      const int64_t bh = task / parts, first = task % parts * rows, last = std::min(queries, first + rows);
+      if (first < last)
+        forward_rows<T>(in, terms, bh, first, last, matrix_of(to, out, bh / in.q.size(1), bh % in.q.size(1)), sums);
+    }
+  });
+}
+
+/// The backward slot's work for any terms.
+template <class T, class Terms>
+void backward_tasks(const AttentionInputs& in, const Terms& terms, const Tensor& out, const Tensor& lse,
+                    const Tensor& dout, AttentionGradients& gradients) {
+  const int64_t batch = in.q.size(0), heads = in.q.size(1), scores = in.q.size(2) * in.k.size(2);
+  T *dq = writable<T>(gradients.dq), *dk = writable<T>(gradients.dk), *dv = writable<T>(gradients.dv);
+  T* dbias = writable<T>(gradients.dbias);
+  const auto* sums = lse.data<accumulate_t<T>>();
+  auto* delta = gradients.delta.mutable_data<accumulate_t<T>>();
+  parallel_for(batch * heads, 1, [&](int64_t begin, int64_t end) {
+    for (int64_t bh = begin; bh < end; ++bh) {
+      const int64_t b = bh / heads, h = bh % heads;
+      const HeadGradients<T> to{matrix_of(dq, gradients.dq, b, h), matrix_of(dk, gradients.dk, b, h),
+                                matrix_of(dv, gradients.dv, b, h), dbias ? dbias + bh * scores : nullptr};
+      backward_head<T>(in, terms, bh, out, sums, dout, to, delta);
+    }
+  });
+}
+
+}  // namespace vitrine::ops::attention_cpu
