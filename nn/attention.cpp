@@ -28,7 +28,7 @@ Tensor Attention::attend(const Tensor& q, const Tensor& k, const Tensor& v) {
   const auto tables = [&](const std::optional<Rpe>& rpe) {
     return rpe ? rpe->tables(q.dtype()) : std::vector<Tensor>();
   };
-  const ops::RpeAttentionOptions options{.rpe = config.rpe.value_or(ops::RpeConfig{}),
+  const ops::RpeAttentionOptions options{.rpe = config.rpe.value_or(ops::RpeConfig{.on_k = false}),
                                          .height = config.grid.height,
                                          .width = config.grid.width,
                                          .skip = config.grid.skip,

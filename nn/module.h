@@ -170,6 +170,7 @@ class ModuleList final : public Module {
   }
   int64_t size() const { return int64_t(items_.size()); }
   T& operator[](int64_t i) { return *items_[size_t(i)]; }
+  const T& operator[](int64_t i) const { return *items_[size_t(i)]; }
   auto begin() { return items_.begin(); }
   auto end() { return items_.end(); }
 

@@ -1,6 +1,5 @@
 #pragma once
-#include <string>
-
+#include "core/tensor.h"
 #include "data/datasets/dataset.h"
 #include "data/image/image.h"
 

@@ -13,7 +13,7 @@ namespace vitrine::apps {
 
 struct ClassifierSpec {
   std::string model;                   ///< a name of models::classifier_names()
-  models::ClassifierOptions options;   ///< num_classes and image_size are set
+  models::ClassifierOptions options = {};  ///< num_classes and image_size are set
   std::string data;                    ///< the data string it was trained on
   data::Preprocessing preprocessing;
   std::vector<std::string> labels;

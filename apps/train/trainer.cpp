@@ -169,10 +169,10 @@ void Trainer::end_epoch() {
   write_file_atomically(path("metrics.jsonl"), [&](std::ostream& out) {
     for (const Json& line : metrics_) out << line.dump() << "\n";
   });
-  std::vector<CurvePoint> curve;
+  std::vector<EpochRow> rows;
   for (const Json& m : metrics_)
-    curve.push_back({double(m["epoch"]) + 1, m["train_loss"], m["test_loss"], m["test_acc1"], m["lr"]});
-  write_file_atomically(path("curves.svg"), [&](std::ostream& out) { out << curves_svg(curve); });
+    rows.push_back({m["epoch"], m["train_loss"], m["test_loss"], m["test_acc1"], m["lr"]});
+  write_file_atomically(path("curves.svg"), [&](std::ostream& out) { out << curves_svg(rows, config_.model); });
   std::cerr << format("epoch {}/{}  train loss {}  test loss {}  top-1 {} %  top-5 {} %  {} images/s  {}\n",
                       at_.epoch + 1, config_.epochs, significant(at_.loss_sum / double(at_.step)),
                       significant(test.loss), significant(test.top1, 4), significant(test.top5, 4),

@@ -16,8 +16,8 @@ namespace vitrine::data {
 
 /// What a safetensors file holds, in the order of its header.
 struct Safetensors {
-  std::vector<std::pair<std::string, Tensor>> tensors;
-  std::vector<std::pair<std::string, std::string>> metadata;
+  std::vector<std::pair<std::string, Tensor>> tensors = {};
+  std::vector<std::pair<std::string, std::string>> metadata = {};
 
   /// nullptr if there is no tensor of that name
   const Tensor* find(const std::string& name) const;

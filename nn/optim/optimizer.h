@@ -9,7 +9,7 @@ namespace vitrine::nn {
 
 /// Parameters that share a learning rate and a weight decay.
 struct ParameterGroup {
-  NamedTensors parameters;
+  NamedTensors parameters = {};
   double weight_decay = 0;
   double lr_scale = 1;  ///< of the optimizer's learning rate
 };
