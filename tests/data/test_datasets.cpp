@@ -57,10 +57,10 @@ std::string idx(const std::vector<uint32_t>& sizes, const std::string& values, c
   return out + values;
 }
 
-/// `n` bytes: first, first + step, ...
+/// `n` bytes: first, first + step, ..., with a jump after every 1000, so that planes of 32 x 32 differ.
 std::string run(size_t n, int first = 0, int step = 1) {
   std::string out(n, '\0');
-  for (size_t i = 0; i < n; ++i) out[i] = char(first + int(i) * step);
+  for (size_t i = 0; i < n; ++i) out[i] = char(first + int(i) * step + int(i) / 1000 * 11);
   return out;
 }
 
