@@ -8,7 +8,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-packages=(g++ cmake ninja-build git libdnnl-dev catch2 libcli11-dev nlohmann-json3-dev libstb-dev)
+packages=(g++ cmake ninja-build git libdnnl-dev catch2 libcli11-dev nlohmann-json3-dev zlib1g-dev libstb-dev)
 if command -v dpkg-query >/dev/null; then
   missing=()
   for package in "${packages[@]}"; do

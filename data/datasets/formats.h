@@ -1,0 +1,40 @@
+#pragma once
+#include <string>
+
+#include "data/datasets/dataset.h"
+
+namespace vitrine::data {
+
+/// What idx files do not say about themselves.
+struct IdxDescription {
+  std::string name;
+  std::vector<std::string> labels;
+  std::array<double, 3> mean, std;
+};
+
+/// Images and labels in the idx format of MNIST: DIR holds {train,t10k}-{images-idx3,labels-idx1}-ubyte, each with or
+/// without .gz, also with a dot before "idx". Labels are read first.
+/// @param remedy what to do if a file is missing, for the message
+/// @throws IoError naming the file
+std::unique_ptr<Dataset> open_idx(const IdxDescription& description, const std::string& folder, Split split,
+                                  const std::string& remedy = "");
+
+/// CIFAR-10, binary version: data_batch_{1..5}.bin and test_batch.bin in DIR or in DIR/cifar-10-batches-bin; each image
+/// is its label and three planes of 32 x 32. @throws IoError naming the file
+std::unique_ptr<Dataset> open_cifar10(const std::string& folder, Split split);
+
+/// Drawn shapes, 10,000 to train with and 2,000 to test: image i has class i % 10, and a place, size, angle, colours
+/// and noise that depend on (seed, split, i) alone. Integer arithmetic throughout: equal bytes on every machine.
+std::unique_ptr<Dataset> make_shapes(Split split, uint64_t seed);
+
+/// Images in memory.
+struct StoredImages {
+  std::string description;
+  std::vector<std::string> labels;
+  Preprocessing preprocessing;
+  std::vector<uint8_t> classes;  ///< one per image
+  std::vector<uint8_t> bytes;    ///< [images, 1 if grey else 3, height, width]
+};
+std::unique_ptr<Dataset> store(StoredImages images);
+
+}  // namespace vitrine::data

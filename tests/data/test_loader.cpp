@@ -1,0 +1,267 @@
+#include <algorithm>
+#include <atomic>
+#include <chrono>
+#include <cstring>
+#include <map>
+#include <numeric>
+#include <set>
+#include <thread>
+#include <tuple>
+
+#include "core/error.h"
+#include "data/datasets/formats.h"
+#include "data/loader.h"
+#include "tests/support/catch.h"
+
+using namespace vitrine;
+using namespace vitrine::data;
+
+namespace {
+
+/// Image i has label i % 7; its pixels say i, the channel and the place. Optionally fails, or takes its time.
+class Fake final : public Dataset {
+ public:
+  explicit Fake(int64_t size, int64_t height = 5, int64_t width = 4) : size_(size) {
+    preprocessing_ = {.height = height, .width = width, .mean = {0, 0.5, 0}, .std = {1, 0.5, 2}};
+  }
+  int64_t size() const override { return size_; }
+  const std::vector<std::string>& labels() const override { return labels_; }
+  const Preprocessing& preprocessing() const override { return preprocessing_; }
+  int64_t label(int64_t i) const override { return i % 7; }
+  static uint8_t pixel(int64_t i, int64_t at) { return uint8_t(i * 31 + at * 7 + 1); }
+  void pixels(int64_t i, uint8_t* out) const override {
+    ++calls;
+    if (slow) std::this_thread::sleep_for(std::chrono::microseconds((i * 7919) % 300));
+    check<IoError>(i != broken, "image {} is broken", i);
+    for (int64_t k = 0; k < 3 * preprocessing_.height * preprocessing_.width; ++k) out[k] = pixel(i, k);
+  }
+  std::string description() const override { return "fake"; }
+
+  int64_t broken = -1;
+  bool slow = false;
+  mutable std::atomic<int64_t> calls{0};
+
+ private:
+  int64_t size_;
+  std::vector<std::string> labels_ = std::vector<std::string>(7, "x");
+  Preprocessing preprocessing_;
+};
+
+std::vector<Batch> all_batches(Epoch epoch) {
+  std::vector<Batch> out;
+  while (auto batch = epoch.next()) out.push_back(std::move(*batch));
+  CHECK_FALSE(epoch.next().has_value());
+  return out;
+}
+
+bool equal(const Tensor& a, const Tensor& b) {
+  return a.shape() == b.shape() && a.dtype() == b.dtype() &&
+         std::memcmp(a.raw_data(), b.raw_data(), size_t(a.numel() * size_of(a.dtype()))) == 0;
+}
+
+bool equal(const std::vector<Batch>& a, const std::vector<Batch>& b, size_t skip = 0) {
+  if (a.size() != b.size() + skip) return false;
+  for (size_t i = 0; i < b.size(); ++i)
+    if (!equal(a[i + skip].images, b[i].images) || !equal(a[i + skip].targets, b[i].targets)) return false;
+  return true;
+}
+
+LoaderOptions training(int workers) {
+  return {.batch_size = 8, .shuffle = true, .seed = 3, .workers = workers, .augment = {.flip = true, .pad_crop = 2}};
+}
+
+}  // namespace
+
+TEST_CASE("without options a loader gives the images in order, converted", "[unit]") {
+  const Fake data(7);
+  const Loader loader(data, {.batch_size = 3});
+  REQUIRE(loader.batches() == 3);
+  const auto batches = all_batches(loader.epoch(0));
+  REQUIRE(batches.size() == 3);
+  CHECK(batches[0].images.shape() == Shape{3, 3, 5, 4});
+  CHECK(batches[2].images.shape() == Shape{1, 3, 5, 4});
+  CHECK(batches[2].targets.shape() == Shape{1});
+  CHECK(batches[0].images.dtype() == Dtype::f32);
+  for (int64_t i = 0; i < 7; ++i) {
+    const Batch& batch = batches[size_t(i / 3)];
+    CHECK(batch.targets.data<int64_t>()[i % 3] == i % 7);
+    const float* x = batch.images.data<float>() + (i % 3) * 60;
+    for (int64_t k = 0; k < 60; ++k) {
+      const double v = Fake::pixel(i, k) / 255.0, mean = k / 20 == 1 ? 0.5 : 0,
+                   std = k / 20 == 1   ? 0.5
+                         : k / 20 == 2 ? 2
+                                       : 1;
+      CHECK(x[k] == float((v - mean) / std));
+    }
+  }
+}
+
+TEST_CASE("drop_last leaves out the batch that is not full", "[unit]") {
+  const Fake seven(7), six(6), none(0);
+  CHECK(Loader(seven, {.batch_size = 3, .drop_last = true}).batches() == 2);
+  CHECK(all_batches(Loader(seven, {.batch_size = 3, .drop_last = true}).epoch(0)).size() == 2);
+  CHECK(Loader(six, {.batch_size = 3, .drop_last = true}).batches() == 2);
+  CHECK(Loader(six, {.batch_size = 3}).batches() == 2);
+  CHECK(Loader(none, {.batch_size = 3}).batches() == 0);
+  CHECK(all_batches(Loader(none, {.batch_size = 3, .shuffle = true, .workers = 2}).epoch(0)).empty());
+}
+
+TEST_CASE("batches depend on seed and epoch alone, not on the workers", "[unit][threads]") {
+  Fake data(77);
+  const auto expected = all_batches(Loader(data, training(0)).epoch(5));
+  CHECK(expected.size() == 10);
+  data.slow = true;  // workers overtake each other
+  for (const int workers : {1, 2, 3, 7})
+    for (const int64_t prefetch : {1, 2, 20}) {
+      LoaderOptions options = training(workers);
+      options.prefetch = prefetch;
+      INFO("workers " << workers << " prefetch " << prefetch);
+      CHECK(equal(expected, all_batches(Loader(data, options).epoch(5))));
+    }
+  CHECK_FALSE(equal(expected, all_batches(Loader(data, training(2)).epoch(6))));
+  LoaderOptions other = training(2);
+  other.seed = 4;
+  CHECK_FALSE(equal(expected, all_batches(Loader(data, other).epoch(5))));
+}
+
+TEST_CASE("an epoch that starts in its middle gives the same tail", "[unit][threads]") {
+  const Fake data(77);
+  for (const int workers : {0, 1, 3}) {
+    const Loader loader(data, training(workers));
+    const auto whole = all_batches(loader.epoch(2));
+    for (const int64_t first : {1, 4, 9, 10}) {
+      data.calls = 0;
+      Epoch epoch = loader.epoch(2, first);
+      CHECK(epoch.position() == first);
+      CHECK(equal(whole, all_batches(std::move(epoch)), size_t(first)));
+      CHECK(data.calls == std::max<int64_t>(0, 77 - first * 8));  // nothing before `first` was prepared
+    }
+  }
+}
+
+TEST_CASE("a shuffle is a permutation of its own for every seed and epoch", "[unit]") {
+  std::set<std::vector<int64_t>> orders;
+  for (const uint64_t seed : {0u, 1u})
+    for (const int64_t epoch : {0, 1, 2}) {
+      std::vector<int64_t> order = shuffled(1000, seed, epoch);
+      CHECK(order == shuffled(1000, seed, epoch));
+      orders.insert(order);
+      std::sort(order.begin(), order.end());
+      std::vector<int64_t> expected(1000);
+      std::iota(expected.begin(), expected.end(), 0);
+      CHECK(order == expected);
+    }
+  CHECK(orders.size() == 6);
+  CHECK(shuffled(0, 0, 0).empty());
+  CHECK(shuffled(1, 0, 0) == std::vector<int64_t>{0});
+}
+
+TEST_CASE("every order of four is equally likely", "[unit]") {
+  std::map<std::vector<int64_t>, int> count;
+  constexpr int kDraws = 24000;
+  for (int epoch = 0; epoch < kDraws; ++epoch) ++count[shuffled(4, 9, epoch)];
+  REQUIRE(count.size() == 24);
+  double chi2 = 0;
+  for (const auto& [order, n] : count) chi2 += (n - kDraws / 24.0) * (n - kDraws / 24.0) / (kDraws / 24.0);
+  CHECK(chi2 < 49.7);  // 23 degrees of freedom: exceeded once in 1000 seeds; the seed is fixed
+}
+
+/// How image i was moved, given what became of it: flip, dy, dx. Fails unless exactly one move explains it.
+std::tuple<bool, int64_t, int64_t> move_of(const Fake& data, int64_t i, const float* x, int64_t pad) {
+  const PixelTable table(data.preprocessing());
+  const int64_t height = data.preprocessing().height, width = data.preprocessing().width, plane = height * width;
+  std::vector<std::tuple<bool, int64_t, int64_t>> found;
+  for (const bool flip : {false, true})
+    for (int64_t dy = -pad; dy <= pad; ++dy)
+      for (int64_t dx = -pad; dx <= pad; ++dx) {
+        bool same = true;
+        for (int64_t k = 0; k < 3 * plane && same; ++k) {
+          const int64_t c = k / plane, y = k / width % height + dy;
+          const int64_t column = k % width, from = (flip ? width - 1 - column : column) + dx;
+          const bool inside = y >= 0 && y < height && from >= 0 && from < width;
+          same = x[k] == table.channel(c)[inside ? Fake::pixel(i, c * plane + y * width + from) : 0];
+        }
+        if (same) found.emplace_back(flip, dy, dx);
+      }
+  REQUIRE(found.size() == 1);
+  return found[0];
+}
+
+TEST_CASE("augmentation: every place and both directions, black outside, the same move in all channels", "[unit]") {
+  const Fake data(64);
+  const Loader loader(data, {.batch_size = 64, .seed = 11, .augment = {.flip = true, .pad_crop = 2}});
+  constexpr int kEpochs = 16;  // 1024 images
+  std::map<std::tuple<bool, int64_t, int64_t>, int> seen, of_image_0;
+  for (int64_t epoch = 0; epoch < kEpochs; ++epoch) {
+    const Tensor images = loader.epoch(epoch).next()->images;
+    for (int64_t i = 0; i < 64; ++i) {
+      const auto move = move_of(data, i, images.data<float>() + i * 60, 2);
+      ++seen[move];
+      if (i == 0) ++of_image_0[move];
+    }
+  }
+  CHECK(seen.size() == 50);  // of 2 * 5 * 5; 20 draws each on average
+  CHECK(of_image_0.size() > 8);
+  int flips = 0;
+  for (const auto& [move, n] : seen) {
+    CHECK(n < 50);
+    flips += std::get<0>(move) ? n : 0;
+  }
+  CHECK(std::abs(flips - 512) < 60);  // 3.8 standard deviations; the seed is fixed
+}
+
+TEST_CASE("a frame wider than the image leaves it black at times, and reads nothing else", "[unit]") {
+  const Fake data(16, 2, 2);
+  const float black = PixelTable(data.preprocessing()).channel(0)[0];
+  const auto batch = Loader(data, {.batch_size = 16, .augment = {.pad_crop = 9}}).epoch(0).next();
+  int empty_images = 0;
+  for (int64_t i = 0; i < 16; ++i)
+    empty_images += std::all_of(batch->images.data<float>() + i * 12, batch->images.data<float>() + i * 12 + 4,
+                                [&](float v) { return v == black; });
+  CHECK(empty_images > 8);
+}
+
+TEST_CASE("what a worker throws reaches the caller when its batch is due", "[unit][threads]") {
+  Fake data(40);
+  data.broken = 18;
+  for (const int workers : {0, 1, 3}) {
+    Epoch epoch = Loader(data, {.batch_size = 4, .workers = workers}).epoch(0);
+    for (int64_t b = 0; b < 4; ++b) CHECK(epoch.next().has_value());
+    CHECK_THROWS_WITH(epoch.next(), "image 18 is broken");
+    CHECK_THROWS_AS(epoch.next(), IoError);
+    CHECK(epoch.position() == 4);
+  }
+}
+
+TEST_CASE("an epoch can be left at any point, moved, and outlive its loader", "[unit][threads]") {
+  Fake data(400);
+  data.slow = true;
+  for (int taken = 0; taken < 6; ++taken) {
+    Epoch epoch = Loader(data, {.batch_size = 4, .workers = 3}).epoch(0);
+    for (int i = 0; i < taken; ++i) CHECK(epoch.next().has_value());
+    Epoch moved = std::move(epoch);
+    if (taken % 2) CHECK(moved.next()->targets.data<int64_t>()[0] == taken * 4 % 7);
+    moved = Loader(data, {.batch_size = 4, .workers = 1}).epoch(1);
+    CHECK(moved.position() == 0);
+  }
+}
+
+TEST_CASE("workers stay within their distance of the caller", "[unit][threads]") {
+  const Fake data(400);
+  Epoch epoch = Loader(data, {.batch_size = 4, .workers = 2, .prefetch = 3}).epoch(0);
+  epoch.next();
+  std::this_thread::sleep_for(std::chrono::milliseconds(30));
+  CHECK(data.calls <= 4 * (1 + 3));
+}
+
+TEST_CASE("loader options and epochs out of range", "[unit]") {
+  const Fake data(10);
+  CHECK_THROWS_WITH(Loader(data, {.batch_size = 0}), "loader: batch_size is 0; it must be 1 to 16777216");
+  CHECK_THROWS_WITH(Loader(data, {.workers = -1}), "loader: workers is -1; it must be 0 to 256");
+  CHECK_THROWS_WITH(Loader(data, {.prefetch = 0}), "loader: prefetch is 0; it must be 1 to 1024");
+  CHECK_THROWS_WITH(Loader(data, {.augment = {.pad_crop = -1}}), "loader: pad_crop is -1; it must be 0 to 4096");
+  const Loader loader(data, {.batch_size = 4});
+  CHECK_THROWS_WITH(loader.epoch(-1), "loader: there is no epoch -1");
+  CHECK_THROWS_WITH(loader.epoch(0, 4), "loader: an epoch of 3 batches cannot start at batch 4");
+  CHECK_THROWS_AS(loader.epoch(0, -1), ValueError);
+}
