@@ -1,3 +1,4 @@
+# shellcheck shell=bash disable=SC2034
 # Sourced by tests/run.sh and apps/quickstart.sh.
 
 # What a build needs, by the names of Debian and Ubuntu.
