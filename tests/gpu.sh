@@ -4,7 +4,7 @@
 #   3 the op sweep on cuda, emulated, cpu    4 compute-sanitizer over every kernel at small shapes
 #   5 vitrine bench ops beside PyTorch       6 one table
 #
-#   tests/gpu.sh bundle    on a machine with the packages of tests/run.sh: copies headers and oneDNN to tests/.bundle
+#   tests/gpu.sh bundle    on a machine with the packages of tests/run.sh: copies headers, oneDNN and zlib to tests/.bundle
 #   tests/gpu.sh           on the machine with the GPU (nvcc, cmake and g++ needed; tests/.bundle used if it is there)
 #
 # Exit status: 0 all passed, 1 something failed, 77 there is no GPU here.
@@ -15,12 +15,15 @@ bundle=$PWD/tests/.bundle
 
 make_bundle() {
   rm -rf "$bundle" && mkdir -p "$bundle/include" "$bundle/lib"
-  cp -r /usr/include/CLI /usr/include/nlohmann /usr/include/catch2 "$bundle/include/"
+  cp -r /usr/include/CLI /usr/include/nlohmann /usr/include/catch2 /usr/include/stb "$bundle/include/"
   cp -rL /usr/include/dnnl*.h* /usr/include/oneapi "$bundle/include/" 2>/dev/null || cp -rL /usr/include/dnnl*.h* "$bundle/include/"
   local library
   library=$(ls /usr/lib/*/libdnnl.so | head -1)
   cp -L "$library" "$bundle/lib/$(objdump -p "$library" | sed -n 's/^ *SONAME *//p')"
   ln -sf "$(ls "$bundle/lib" | head -1)" "$bundle/lib/libdnnl.so"
+  cp -L /usr/include/zlib.h "$(ls /usr/include/*/zconf.h /usr/include/zconf.h 2>/dev/null | head -1)" "$bundle/include/"
+  cp -L "$(ls /usr/lib/*/libz.so | head -1)" "$bundle/lib/libz.so.1"
+  ln -sf libz.so.1 "$bundle/lib/libz.so"
   du -sh "$bundle"
 }
 if [ "${1:-}" = bundle ]; then make_bundle; exit; fi

@@ -8,22 +8,8 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-packages=(g++ cmake ninja-build git libdnnl-dev catch2 libcli11-dev nlohmann-json3-dev zlib1g-dev libstb-dev)
-if command -v dpkg-query >/dev/null; then
-  missing=()
-  for package in "${packages[@]}"; do
-    [ "$(dpkg-query -W -f='${db:Status-Status}' "$package" 2>/dev/null)" = installed ] || missing+=("$package")
-  done
-  if [ ${#missing[@]} -gt 0 ]; then
-    echo "Installing: ${missing[*]}"
-    sudo=()
-    if [ "$(id -u)" -ne 0 ]; then sudo=(sudo); fi
-    "${sudo[@]}" apt-get update -qq
-    DEBIAN_FRONTEND=noninteractive "${sudo[@]}" apt-get install -y -qq --no-install-recommends "${missing[@]}"
-  fi
-else
-  echo "Not a Debian system: this needs ${packages[*]} (Debian's names), and uses what is there."
-fi
+. apps/packages.sh
+install_packages "${build_packages[@]}" catch2 || echo "Going on with what is there."
 
 jobs=$(nproc)
 passed=0 failed=0 skipped=0 broken=0
@@ -34,7 +20,7 @@ run_preset() {
   local cuda=OFF  # the cuda device has a script of its own, tests/gpu.sh
   mkdir -p "$folder"
   log=$folder/build.log
-  cmake -S . -B "$folder" -G Ninja -DVITRINE_PRESET="$preset" -DVITRINE_CUDA=$cuda >"$log" 2>&1 || { cat "$log"; return 1; }
+  cmake -S . -B "$folder" -G Ninja -DVITRINE_PRESET="$preset" -DVITRINE_CUDA=$cuda -DVITRINE_TESTS=ON >"$log" 2>&1 || { cat "$log"; return 1; }
   cmake --build "$folder" -j "$jobs" >>"$log" 2>&1 || { grep -E "error|FAILED" "$log" | head -40; return 1; }
   echo "== $preset: testing"
   log=$folder/ctest.log

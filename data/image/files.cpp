@@ -61,9 +61,9 @@ struct Source {
 constexpr stbi_io_callbacks kCallbacks = {Source::read, Source::skip, Source::eof};
 
 std::string reason(const Source& source) {
-  if (source.overrun) return "is truncated, or not a JPEG, PNG, BMP or PNM image";
+  if (source.overrun) return "is truncated, or not a JPEG, PNG or BMP image";
   const char* text = stbi_failure_reason();
-  if (!text || std::strstr(text, "Image not of any known type")) return "is not a JPEG, PNG, BMP or PNM image";
+  if (!text || std::strstr(text, "Image not of any known type")) return "is not a JPEG, PNG or BMP image";
   return std::string("is damaged: ") + text;
 }
 

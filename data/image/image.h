@@ -23,7 +23,7 @@ struct ImageLimits {
   int64_t pixels = 100'000'000;
 };
 
-/// Reads JPEG, PNG, BMP and binary PNM, by content and not by name, as 3 channels: grey is replicated, palettes and
+/// Reads JPEG, PNG and BMP, by content and not by name, as 3 channels: grey is replicated, palettes and
 /// CMYK are converted, alpha is dropped, of 16 bits the upper 8 stay. EXIF orientation is ignored, as the reference
 /// does.
 ///

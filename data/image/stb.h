@@ -10,7 +10,6 @@
 #define STBI_ONLY_JPEG
 #define STBI_ONLY_PNG
 #define STBI_ONLY_BMP
-#define STBI_ONLY_PNM
 #define STBI_FAILURE_USERMSG
 
 namespace vitrine::data::stb {

@@ -57,7 +57,7 @@ std::string failure(const std::string& file, const data::ImageLimits& limits = {
 }  // namespace
 
 TEST_CASE("image: lossless files decode to the pixels that Pillow sees", "[unit][image]") {
-  CHECK(expected()["decoded"].size() == 9);
+  CHECK(expected()["decoded"].size() == 7);
   for (const auto& [name, pixels] : expected()["decoded"].items()) {
     INFO(name);
     const Image image = decode_image(kFixtures + name);
@@ -95,8 +95,10 @@ TEST_CASE("image: a file that is no picture is one error that names it and says 
   CHECK(failure(folder.file("")) == "is not a regular file");
   CHECK(failure("/dev/null") == "is not a regular file");
   CHECK(failure(folder.write("empty.png", "")) == "is empty");
-  CHECK_THAT(failure(folder.write("text.png", "hello")), Contains("not a JPEG, PNG, BMP or PNM image"));
-  CHECK(failure(folder.write("long.png", std::string(5000, 'x'))) == "is not a JPEG, PNG, BMP or PNM image");
+  // stb_image reads behind the pixels of a PNM file of 16 bits, and ignores its largest value: not asked to.
+  CHECK_THAT(failure(folder.write("grey.pgm", "P5 1 1 255\nx")), Contains("not a JPEG, PNG or BMP image"));
+  CHECK_THAT(failure(folder.write("text.png", "hello")), Contains("not a JPEG, PNG or BMP image"));
+  CHECK(failure(folder.write("long.png", std::string(5000, 'x'))) == "is not a JPEG, PNG or BMP image");
   CHECK(failure(kFixtures + "rgb.png", {.file_bytes = 100}) == "has 122 bytes, more than the limit of 100");
   CHECK(failure(kFixtures + "rgb.png", {.pixels = 19}) == "has 5 x 4 pixels, more than the limit of 19");
   CHECK(failure(kFixtures + "rgb.png", {.file_bytes = 122, .pixels = 20}) == "no error");
@@ -115,8 +117,8 @@ TEST_CASE("image: a PNG that inflates to more than its header states is refused 
 
 TEST_CASE("image: a file cut anywhere is an error", "[unit][image]") {
   const testing::ScratchFolder folder("image");
-  for (const char* name : {"rgb.png", "palette.png", "rgb16.png", "rgb.bmp", "rgb.ppm", "grey.pgm", "smooth.jpg",
-                           "progressive.jpg", "cmyk.jpg"}) {
+  for (const char* name :
+       {"rgb.png", "palette.png", "rgb16.png", "rgb.bmp", "smooth.jpg", "progressive.jpg", "cmyk.jpg"}) {
     const std::string whole = bytes_of(name);
     // The last chunk of a PNG says only that it is the last.
     const size_t needed = std::string(name).ends_with(".png") ? whole.size() - 12 : whole.size();
@@ -131,7 +133,7 @@ TEST_CASE("image: damaged files end in an error or a picture, never elsewhere", 
   const testing::ScratchFolder folder("image");
   uint32_t state = 1;
   int refused = 0;
-  for (const char* name : {"rgb.png", "palette.png", "rgb.bmp", "rgb.ppm", "smooth.jpg", "progressive.jpg"}) {
+  for (const char* name : {"rgb.png", "palette.png", "rgb.bmp", "smooth.jpg", "progressive.jpg"}) {
     for (int round = 0; round < 100; ++round) {
       std::string bytes = bytes_of(name);
       for (int i = 0; i < 3; ++i) {

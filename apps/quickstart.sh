@@ -1,0 +1,49 @@
+#!/usr/bin/env bash
+# From a fresh clone to a trained model: installs what is missing (Debian, Ubuntu), builds, trains a small vision transformer with
+# relative positions, and evaluates it.
+#
+#   apps/quickstart.sh                 five epochs of Fashion-MNIST; on the generated data set `shapes` where that is not to be had
+#   apps/quickstart.sh --epochs 1      further flags go to `vitrine train`
+#
+# Results: runs/quickstart. Interrupted, it goes on from there when it is called again.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+. apps/packages.sh
+
+install_packages "${build_packages[@]}" || echo "Going on with what is there."
+
+cuda=OFF
+if nvidia-smi -L 2>/dev/null | grep -q GPU; then cuda=AUTO; fi
+mkdir -p build
+echo "== building in build (a few minutes the first time); log: build/build.log"
+if ! { cmake -S . -B build -G Ninja -DVITRINE_TESTS=OFF -DVITRINE_CUDA=$cuda && cmake --build build; } >build/build.log 2>&1; then
+  grep -E "error|Error|FAILED" build/build.log | head -20 || tail -20 build/build.log
+  echo "The build failed; build/build.log has everything." >&2
+  exit 1
+fi
+
+data=fashion-mnist out=runs/quickstart
+if ! install_packages dataset-fashion-mnist; then
+  echo "No Fashion-MNIST; training on generated shapes instead."
+  data=shapes out=runs/quickstart-shapes
+fi
+
+echo "== training on $data"
+build/vitrine train --model deit_micro_patch4_28 --data $data --rpe rpe-1.9-product-ctx-1-k --out $out --resume "$@"
+
+echo "== evaluating"
+build/vitrine eval --checkpoint $out/checkpoint.safetensors --data $data
+
+cat <<END
+
+Made:
+  $out/checkpoint.safetensors    the trained model; also best.safetensors
+  $out/metrics.jsonl             a line per epoch
+  $out/curves.svg                the same as a picture, for any browser
+
+Next:
+  build/vitrine predict --checkpoint $out/checkpoint.safetensors IMAGE...    what it sees in a picture
+  build/vitrine rpe --method product --ratio 1.9 --grid 7x7                  the relative positions it uses
+  build/vitrine train --rpe none --data $data --out runs/plain               the same without them
+  build/vitrine --help                                                       everything else
+END
