@@ -112,6 +112,41 @@ inline void store_first(T* p, Vec<T> v, int n) {
 #endif
 }
 
+/// Lanes [first, last) of the vector at `p` (0 <= first <= last <= kLanes), zeros in the others, whose memory is not
+/// touched.
+template <class T>
+inline Vec<T> load_lanes(const T* p, int first, int last) {
+#if defined(__AVX512F__)
+  const uint32_t mask = (1u << last) - (1u << first);
+  if constexpr (sizeof(T) == 4) {
+    return std::bit_cast<Vec<T>>(_mm512_maskz_loadu_ps(__mmask16(mask), p));
+  } else {
+    return std::bit_cast<Vec<T>>(_mm512_maskz_loadu_pd(__mmask8(mask), p));
+  }
+#else
+  Vec<T> v{};
+  for (int i = 0; i < kLanes<T>; ++i)
+    if (i >= first && i < last) v[i] = p[i];
+  return v;
+#endif
+}
+
+/// Writes lanes [first, last) of `v` to their places behind `p` and nothing else.
+template <class T>
+inline void store_lanes(T* p, Vec<T> v, int first, int last) {
+#if defined(__AVX512F__)
+  const uint32_t mask = (1u << last) - (1u << first);
+  if constexpr (sizeof(T) == 4) {
+    _mm512_mask_storeu_ps(p, __mmask16(mask), std::bit_cast<__m512>(v));
+  } else {
+    _mm512_mask_storeu_pd(p, __mmask8(mask), std::bit_cast<__m512d>(v));
+  }
+#else
+  for (int i = 0; i < kLanes<T>; ++i)
+    if (i >= first && i < last) p[i] = v[i];
+#endif
+}
+
 /// The larger of each pair; where one is NaN, the second.
 template <class V>
 inline V max(V a, V b) {

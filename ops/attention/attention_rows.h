@@ -29,13 +29,11 @@ struct NoTerms {
     static constexpr bool needs_dk = false, needs_dv = false;  ///< backward: whether their gradients are wanted
     void load_keys(A*) {}                                      ///< writes the rows behind k [keys, d], dense
     void load_values(A*) {}                                    ///< the same for v
-    void begin(const A*) {}                                    ///< sees k, before any score
-    void add_columns(A*, int64_t, int64_t, int64_t) {}         ///< adds to scores: first row, stride, first query, rows
+    void begin(const A*, int64_t) {}                           ///< sees k transposed, [d, stride], before any score
     void add_row(A*, int64_t) {}                               ///< adds to the scores of a query
     void sum_weights(A*, int64_t) {}                           ///< puts weights of the appended rows of v behind a row
     void add_products(A*, int64_t) {}                          ///< adds to the products of dout and v
     void sum_scores(A*, int64_t) {}                            ///< puts gradients of the appended rows of k behind ds
-    void sum_columns(const A*, int64_t, int64_t, int64_t) {}   ///< sees ds: as add_columns
     void finish(const A*, A*, const A*) {}                     ///< takes k, dk and dv with the appended rows
   };
 };
@@ -98,7 +96,7 @@ void forward_rows(const AttentionInputs& in, const Terms& terms, int64_t bh, int
   load_rows(matrix<T>(in.k, b, h), 0, keys, d, A(1), v);
   head.load_keys(v + keys * d);
   transpose_keys(v, all_keys, d, k_t, columns, stride);
-  head.begin(v);
+  head.begin(k_t, stride);
   load_rows(matrix<T>(in.v, b, h), 0, keys, d, A(1), v);
   head.load_values(v + keys * d);
   const auto bias = matrix<T>(in.bias, b, h);
@@ -108,7 +106,6 @@ void forward_rows(const AttentionInputs& in, const Terms& terms, int64_t bh, int
     const int64_t rows = std::min(block, last - at);
     load_rows(matrix<T>(in.q, b, h), at, rows, d, A(in.scale), q);
     gemm_small(rows, columns, d, q, {d, 1}, k_t, stride, s, stride, false);
-    head.add_columns(s, stride, at, rows);
     for (int64_t i = 0; i < rows; ++i) {
       A* row = s + i * stride;
       const int64_t index = bh * queries + at + i;
@@ -175,7 +172,7 @@ void backward_head(const AttentionInputs& in, const Terms& terms, int64_t bh, co
   load_rows(matrix<T>(in.k, b, h), 0, keys, d, A(1), k);
   head.load_keys(k + keys * d);
   transpose_keys(k, all_keys, d, k_t, key_columns, stride);
-  head.begin(k);
+  head.begin(k_t, stride);
   const auto bias = matrix<T>(in.bias, b, h);
   const auto mask = matrix<bool>(in.mask, b, h);
   const Matrix<const T> next[] = {next_head<T>(in.q, bh), next_head<T>(out, bh), next_head<T>(dout, bh),
@@ -189,7 +186,6 @@ void backward_head(const AttentionInputs& in, const Terms& terms, int64_t bh, co
     load_rows(matrix<T>(in.q, b, h), at, rows, d, A(in.scale), q);
     gemm_small(rows, key_columns, d, q, {d, 1}, k_t, stride, p, stride, false);
     gemm_small(rows, value_columns, d, g, {d, 1}, v_t, stride, ds, stride, false);
-    head.add_columns(p, stride, at, rows);
     for (int64_t i = 0; i < rows; ++i) {
       A *p_row = p + i * stride, *ds_row = ds + i * stride;
       prefetch_row(to.dq, at + i, queries, d);
@@ -204,7 +200,6 @@ void backward_head(const AttentionInputs& in, const Terms& terms, int64_t bh, co
       if (head.needs_dv) head.sum_weights(p_row, at + i);
       head.sum_scores(ds_row, at + i);
     }
-    head.sum_columns(ds, stride, at, rows);
     if (to.dq.data) {
       gemm_small(rows, d, all_keys, ds, {stride, 1}, k, d, dq, d, false);
       for (int64_t i = 0; i < rows; ++i) store_row(dq + i * d, A(in.scale), d, to.dq.at(at + i), to.dq.column);

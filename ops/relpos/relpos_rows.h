@@ -18,33 +18,64 @@ class RelposRows {
 
   int64_t buckets() const { return buckets_; }
 
-  /// y_(j - begin) += table[id(i, j)] for j in [begin, end). y lies outside of the table.
+  /// y_j += table[id(i, j)] for all keys. y lies outside of the table.
   template <class A>
-  void add_lookup(int64_t i, const A* table, int64_t begin, int64_t end, A* y) const {
-    const int64_t extra = i < skip_ ? end : std::min(skip_, end);
-    for (; begin < extra; ++begin) *y++ += table[buckets_ - 1];
-    if (begin < end) vitrine::add_lookup(table, buckets_, window(i) + (begin - skip_), end - begin, y);
+  void add_lookup(int64_t i, const A* table, A* y) const {
+    const int64_t extra = i < skip_ ? keys() : skip_;
+    for (int64_t j = 0; j < extra; ++j) y[j] += table[buckets_ - 1];
+    if (i >= skip_) vitrine::add_lookup(table, buckets_, window(i), height_ * width_, y + skip_);
   }
 
-  /// sums[id(i, j)] += x_(j - begin) for j in [begin, end). The order of the additions depends on the arguments alone.
+  /// sums[id(i, j)] += x_j for all keys, in an order that depends on the index and i alone.
   template <class A>
-  void add_sums(int64_t i, const A* x, int64_t begin, int64_t end, A* sums) const {
-    const int64_t extra = i < skip_ ? end : std::min(skip_, end);
-    for (; begin < extra; ++begin) sums[buckets_ - 1] += *x++;
-    if (begin >= end) return;
+  void add_sums(int64_t i, const A* x, A* sums) const {
+    const int64_t extra = i < skip_ ? keys() : skip_;
+    for (int64_t j = 0; j < extra; ++j) sums[buckets_ - 1] += x[j];
+    if (i < skip_) return;
+    if (separable()) return add_row_sums(i - skip_, x + skip_, sums);
     const int32_t* ids = window(i);
-    int64_t at = begin - skip_;
-    const int64_t last = end - skip_;
-    // Cells of grid rows that are not wanted as a whole, one by one; between them whole rows.
-    const int64_t first_row = (at + width_ - 1) / width_, last_row = last / width_;
-    if (row_ids_.empty() || first_row >= last_row) {
-      for (; at < last; ++at) sums[ids[at]] += *x++;
+    for (int64_t j = 0; j < height_ * width_; ++j) sums[ids[j]] += x[skip_ + j];
+  }
+
+  /// y_j += table[id(i, j)][j] for all keys; rows of the table lie `stride` apart.
+  template <class A>
+  void add_columns(int64_t i, const A* table, int64_t stride, A* y) const {
+    const int64_t extra = i < skip_ ? keys() : skip_;
+    const A* last = table + (buckets_ - 1) * stride;
+    for (int64_t j = 0; j < extra; ++j) y[j] += last[j];
+    if (i < skip_) return;
+    if (!separable()) {
+      const int32_t* ids = window(i);
+      for (int64_t j = skip_; j < keys(); ++j) y[j] += table[ids[j - skip_] * stride + j];
       return;
     }
-    for (; at < first_row * width_; ++at) sums[ids[at]] += *x++;
-    add_row_sums(i - skip_, x, first_row, last_row, sums);
-    x += (last_row - first_row) * width_;
-    for (at = last_row * width_; at < last; ++at) sums[ids[at]] += *x++;
+    for_each_piece<A>(i - skip_, [&](int64_t j, int n, int32_t row_id, const Piece* piece, const Piece* end) {
+      auto sum = simd::load_first(y + j, n);
+      for (; piece < end; ++piece)
+        sum += simd::load_lanes(table + (row_id + piece->id) * stride + j, piece->first, piece->last);
+      simd::store_first(y + j, sum, n);
+    });
+  }
+
+  /// sums[id(i, j)][j] += x_j for all keys; rows of the sums lie `stride` apart.
+  template <class A>
+  void add_column_sums(int64_t i, const A* x, A* sums, int64_t stride) const {
+    const int64_t extra = i < skip_ ? keys() : skip_;
+    A* last = sums + (buckets_ - 1) * stride;
+    for (int64_t j = 0; j < extra; ++j) last[j] += x[j];
+    if (i < skip_) return;
+    if (!separable()) {
+      const int32_t* ids = window(i);
+      for (int64_t j = skip_; j < keys(); ++j) sums[ids[j - skip_] * stride + j] += x[j];
+      return;
+    }
+    for_each_piece<A>(i - skip_, [&](int64_t j, int n, int32_t row_id, const Piece* piece, const Piece* end) {
+      const auto value = simd::load_first(x + j, n);
+      for (; piece < end; ++piece) {
+        A* to = sums + (row_id + piece->id) * stride + j;
+        simd::store_lanes(to, simd::load_lanes(to, piece->first, piece->last) + value, piece->first, piece->last);
+      }
+    });
   }
 
  private:
@@ -54,27 +85,55 @@ class RelposRows {
     return strips_.data() + (column * (2 * height_ - 1) + height_ - 1 - row) * width_;
   }
 
-  /// add_sums over the grid rows [first, last) of a separable index. Grid rows with one row id are added up as vectors
-  /// first, and then their columns go into the buckets: sums of few rows, alternating between different buckets.
-  template <class A>
-  void add_row_sums(int64_t cell, const A* x, int64_t first, int64_t last, A* sums) const {
-    constexpr int kLanes = simd::kLanes<A>, kRuns = 16;
-    const int32_t *row_id = row_ids_.data() + (height_ - 1 - cell / width_),
-                  *column_id = column_ids_.data() + cell % width_ * width_;
+  /// Columns of one id within a vector of columns.
+  struct Piece {
+    int32_t first, last, id;
+  };
+
+  int64_t keys() const { return skip_ + height_ * width_; }
+  bool separable() const { return !row_ids_.empty(); }
+  const int32_t* row_ids(int64_t cell) const { return row_ids_.data() + (height_ - 1 - cell / width_); }
+  const int32_t* column_ids(int64_t cell) const { return column_ids_.data() + cell % width_ * width_; }
+
+  /// Calls f(key, lanes, row id, pieces) for each vector of columns of each grid row, given the query's cell.
+  template <class A, class F>
+  void for_each_piece(int64_t cell, F f) const {
+    constexpr int kLanes = simd::kLanes<A>;
+    const int32_t *row_id = row_ids(cell), *column_id = column_ids(cell);
     for (int64_t c = 0; c < width_; c += kLanes) {
       const int n = int(std::min<int64_t>(kLanes, width_ - c));
-      for (int64_t r = first; r < last;) {
-        std::array<A, kRuns * kLanes> columns;
+      std::array<Piece, kLanes> pieces;
+      int count = 0;
+      for (int k = 0; k < n; ++k) {
+        if (k == 0 || column_id[c + k] != column_id[c + k - 1]) pieces[size_t(count++)] = {k, k, column_id[c + k]};
+        pieces[size_t(count - 1)].last = k + 1;
+      }
+      for (int64_t r = 0; r < height_; ++r)
+        f(skip_ + r * width_ + c, n, row_id[r], pieces.data(), pieces.data() + count);
+    }
+  }
+
+  /// add_sums over the grid of a separable index. Grid rows with one row id are added up as vectors first, and then
+  /// their columns go into the buckets: few sums, which alternate between different buckets.
+  template <class A>
+  void add_row_sums(int64_t cell, const A* x, A* sums) const {
+    constexpr int kLanes = simd::kLanes<A>, kRuns = 16;
+    const int32_t *row_id = row_ids(cell), *column_id = column_ids(cell);
+    for (int64_t c = 0; c < width_; c += kLanes) {
+      const int n = int(std::min<int64_t>(kLanes, width_ - c));
+      for (int64_t r = 0; r < height_;) {
+        std::array<A, size_t(kRuns * kLanes)> columns;
         std::array<int32_t, kRuns> base;
         int runs = 0;
-        for (; runs < kRuns && r < last; ++runs) {
-          base[runs] = row_id[r];
-          auto sum = simd::load_first(x + (r - first) * width_ + c, n);
-          for (++r; r < last && row_id[r] == base[runs]; ++r) sum += simd::load_first(x + (r - first) * width_ + c, n);
+        for (; runs < kRuns && r < height_; ++runs) {
+          base[size_t(runs)] = row_id[r];
+          auto sum = simd::load_first(x + r * width_ + c, n);
+          for (++r; r < height_ && row_id[r] == base[size_t(runs)]; ++r) sum += simd::load_first(x + r * width_ + c, n);
           simd::store(columns.data() + runs * kLanes, sum);
         }
         for (int k = 0; k < n; ++k)
-          for (int run = 0; run < runs; ++run) sums[base[run] + column_id[c + k]] += columns[size_t(run * kLanes + k)];
+          for (int run = 0; run < runs; ++run)
+            sums[base[size_t(run)] + column_id[c + k]] += columns[size_t(run * kLanes + k)];
       }
     }
   }

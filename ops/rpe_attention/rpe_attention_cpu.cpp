@@ -4,7 +4,7 @@
 
 // The loops are those of attention (ops/attention/attention_rows.h). The tables of k and v are appended to k and v, so
 // that their products are columns of the scores and their weights stand behind a row of p; the products of the table
-// of q with the keys are made once per head, and added to the scores by blocks of keys, transposed.
+// of q with the keys are made once per head, [K, keys], and a row of scores takes each from the row of its bucket.
 namespace vitrine::ops {
 namespace {
 
@@ -13,8 +13,9 @@ using namespace attention_cpu;
 /// One call. A pointer is null where there is no table, or its gradient is not wanted.
 template <class T, class A = accumulate_t<T>>
 struct RpeTerms {
-  explicit RpeTerms(const RpeAttentionInputs& in, RpeTableGradients gradients = {})
+  explicit RpeTerms(const RpeAttentionInputs& in, bool backward_ = false, RpeTableGradients gradients = {})
       : bias(in.bias),
+        backward(backward_),
         d(in.attention.q.size(3)),
         heads(in.attention.q.size(1)),
         keys(in.attention.k.size(2)),
@@ -24,7 +25,7 @@ struct RpeTerms {
         dv(writable<A>(gradients.v)) {
     for (const RelposIndex& index : in.indices) {
       rows.emplace_back(index);
-      if (bias && in.q.defined()) mirrored.emplace_back(index, true);
+      if (in.q.defined()) mirrored.emplace_back(index, true);
       buckets += index.buckets;
     }
     q = read(in.q), k = read(in.k), v = read(in.v);
@@ -37,29 +38,13 @@ struct RpeTerms {
     return table.data<T>();
   }
 
-  bool bias, shared = true;
+  bool bias, backward, shared = true;
   int64_t d, heads, keys, buckets = 0;
   A scale;
   std::vector<RelposRows> rows, mirrored;
   const T *q = nullptr, *k = nullptr, *v = nullptr;
   A *dq, *dk, *dv;
 };
-
-/// y_j += table[id(i, j)] over all indices, whose tables stand behind each other.
-template <class A>
-void add_lookups(const std::vector<RelposRows>& all, int64_t i, const A* table, int64_t begin, int64_t end, A* y) {
-  for (const RelposRows& rows : all) {
-    rows.add_lookup(i, table, begin, end, y);
-    table += rows.buckets();
-  }
-}
-template <class A>
-void add_bucket_sums(const std::vector<RelposRows>& all, int64_t i, const A* x, int64_t begin, int64_t end, A* sums) {
-  for (const RelposRows& rows : all) {
-    rows.add_sums(i, x, begin, end, sums);
-    sums += rows.buckets();
-  }
-}
 
 /// The terms of one head; its functions are listed at attention_cpu::NoTerms.
 template <class T, class A>
@@ -73,19 +58,15 @@ class RpeTerms<T, A>::Head {
         call_(call),
         bh_(bh),
         h_(call.shared ? 0 : bh % call.heads),
-        q_stride_(row_stride(call.buckets)),
+        stride_(row_stride(call.bias ? call.buckets : call.keys)),
         scratch_(scratch_size(call)) {
     if (call.bias) {
-      for (const auto& [from, table, sums] : {std::tuple(call.q, &bias_q_, &q_sums_), {call.k, &bias_k_, &k_sums_}}) {
-        if (!from) continue;
-        *table = scratch_.take(q_stride_), *sums = scratch_.take(q_stride_);
-        for (int64_t t = 0; t < call.buckets; ++t) (*table)[t] = A(from[h_ * call.buckets + t]), (*sums)[t] = 0;
-      }
+      if (call.q) bias_q_ = take_bias(call.q, &q_sums_);
+      if (call.k) bias_k_ = take_bias(call.k, &k_sums_);
     } else if (call.q) {
       wq_ = scratch_.take(round_up(call.buckets * call.d, kLine));
-      wq_t_ = scratch_.take(call.d * q_stride_);
-      products_ = scratch_.take(call.keys * q_stride_);
-      sums_ = scratch_.take(call.keys * q_stride_);
+      products_ = scratch_.take(call.buckets * stride_);
+      q_sums_ = scratch_.take(call.buckets * stride_);
     }
   }
 
@@ -99,36 +80,22 @@ class RpeTerms<T, A>::Head {
     if (value_rows) load_table(call_.v, A(1), to);
   }
 
-  /// scale k_j.Wq[:, t] for all keys and buckets.
-  void begin(const A* k) {
+  /// products[t, j] = scale k_j.Wq[:, t].
+  void begin(const A* k_t, int64_t k_stride) {
     if (!wq_) return;
     load_table(call_.q, call_.scale, wq_);
-    transpose_keys(wq_, call_.buckets, call_.d, wq_t_, round_up(call_.buckets, kLine), q_stride_);
-    gemm_small(call_.keys, call_.buckets, call_.d, k, {call_.d, 1}, wq_t_, q_stride_, products_, q_stride_, false);
-    std::fill_n(sums_, call_.keys * q_stride_, A(0));
-  }
-
-  /// s_ij += products[j, id(j, i)]: for each key the ids of all queries of the block are a row of the index.
-  void add_columns(A* s, int64_t stride, int64_t at, int64_t rows) const {
-    if (!wq_) return;
-    const int64_t length = row_stride(rows);
-    Scratch<A> scratch(2 * kLine * length);
-    A *by_key = scratch.take(kLine * length), *by_query = scratch.take(kLine * length);
-    for (int64_t j = 0; j < call_.keys; j += kLine) {
-      const int64_t n = std::min<int64_t>(kLine, call_.keys - j);
-      std::fill_n(by_key, n * length, A(0));
-      for (int64_t r = 0; r < n; ++r)
-        add_lookups(call_.rows, j + r, products_ + (j + r) * q_stride_, at, at + rows, by_key + r * length);
-      transpose_small(n, rows, by_key, length, by_query, kLine);
-      for (int64_t i = 0; i < rows; ++i)
-        for (int64_t r = 0; r < n; ++r) s[i * stride + j + r] += by_query[i * kLine + r];
-    }
+    gemm_small(call_.buckets, call_.keys, call_.d, wq_, {call_.d, 1}, k_t, k_stride, products_, stride_, false);
+    if (call_.backward) std::fill_n(q_sums_, call_.buckets * stride_, A(0));
   }
 
   void add_row(A* s, int64_t i) const {
-    if (key_rows) add_lookups(call_.rows, i, s + call_.keys, 0, call_.keys, s);
-    if (bias_k_) add_lookups(call_.rows, i, bias_k_, 0, call_.keys, s);
-    if (bias_q_) add_lookups(call_.mirrored, i, bias_q_, 0, call_.keys, s);
+    int64_t base = 0;  // of an index's buckets among all
+    for (size_t x = 0; x < call_.rows.size(); base += call_.rows[x].buckets(), ++x) {
+      if (key_rows) call_.rows[x].add_lookup(i, s + call_.keys + base, s);
+      if (bias_k_) call_.rows[x].add_lookup(i, bias_k_ + base, s);
+      if (bias_q_) call_.mirrored[x].add_lookup(i, bias_q_ + base, s);
+      if (wq_) call_.mirrored[x].add_columns(i, products_ + base * stride_, stride_, s);
+    }
   }
 
   void sum_weights(A* p, int64_t i) const {
@@ -136,64 +103,71 @@ class RpeTerms<T, A>::Head {
   }
 
   void add_products(A* dp, int64_t i) const {
-    if (value_rows) add_lookups(call_.rows, i, dp + call_.keys, 0, call_.keys, dp);
+    if (!value_rows) return;
+    A* products = dp + call_.keys;
+    for (const RelposRows& rows : call_.rows) {
+      rows.add_lookup(i, products, dp);
+      products += rows.buckets();
+    }
   }
 
   void sum_scores(A* ds, int64_t i) {
     if (key_rows) sum_behind(ds, i);
-    if (bias_k_ && call_.dk) add_bucket_sums(call_.rows, i, ds, 0, call_.keys, k_sums_);
-    if (bias_q_ && call_.dq) add_bucket_sums(call_.mirrored, i, ds, 0, call_.keys, q_sums_);
-  }
-
-  /// sums[j, t] += the ds_ij with id(j, i) = t.
-  void sum_columns(const A* ds, int64_t stride, int64_t at, int64_t rows) {
-    if (!wq_) return;
-    const int64_t length = row_stride(rows);
-    Scratch<A> scratch(kLine * length);
-    A* by_key = scratch.take(kLine * length);
-    for (int64_t j = 0; j < call_.keys; j += kLine) {
-      const int64_t n = std::min<int64_t>(kLine, call_.keys - j);
-      transpose_small(rows, n, ds + j, stride, by_key, length);
-      for (int64_t r = 0; r < n; ++r)
-        add_bucket_sums(call_.rows, j + r, by_key + r * length, at, at + rows, sums_ + (j + r) * q_stride_);
+    int64_t base = 0;
+    for (size_t x = 0; x < call_.rows.size(); base += call_.rows[x].buckets(), ++x) {
+      if (bias_k_ && call_.dk) call_.rows[x].add_sums(i, ds, k_sums_ + base);
+      if (bias_q_ && call_.dq) call_.mirrored[x].add_sums(i, ds, q_sums_ + base);
+      if (wq_) call_.mirrored[x].add_column_sums(i, ds, q_sums_ + base * stride_, stride_);
     }
   }
 
   void finish(const A* k, A* dk, const A* dv) {
-    const int64_t keys = call_.keys, d = call_.d, table = call_.buckets * d;
+    const int64_t keys = call_.keys, d = call_.d, buckets = call_.buckets, table = buckets * d;
     if (needs_dk) std::copy_n(dk + keys * d, table, call_.dk + bh_ * table);
     if (needs_dv) std::copy_n(dv + keys * d, table, call_.dv + bh_ * table);
-    if (bias_k_ && call_.dk) std::copy_n(k_sums_, call_.buckets, call_.dk + bh_ * call_.buckets);
-    if (bias_q_ && call_.dq) std::copy_n(q_sums_, call_.buckets, call_.dq + bh_ * call_.buckets);
+    if (bias_k_ && call_.dk) std::copy_n(k_sums_, buckets, call_.dk + bh_ * buckets);
+    if (bias_q_ && call_.dq) std::copy_n(q_sums_, buckets, call_.dq + bh_ * buckets);
     if (!wq_) return;
-    gemm_small(keys, d, call_.buckets, sums_, {q_stride_, 1}, wq_, d, dk, d, true);
+    gemm_small(keys, d, buckets, q_sums_, {1, stride_}, wq_, d, dk, d, true);
     if (!call_.dq) return;
     A* to = call_.dq + bh_ * table;
-    gemm_small(call_.buckets, d, keys, sums_, {1, q_stride_}, k, d, to, d, false);
+    gemm_small(buckets, d, keys, q_sums_, {stride_, 1}, k, d, to, d, false);
     for (int64_t e = 0; e < table; ++e) to[e] *= call_.scale;
   }
 
  private:
   int64_t scratch_size(const RpeTerms& call) const {
-    if (call.bias) return 4 * q_stride_;
-    return call.q ? round_up(call.buckets * call.d, kLine) + (call.d + 2 * call.keys) * q_stride_ : 0;
+    if (call.bias) return 4 * stride_;
+    return call.q ? round_up(call.buckets * call.d, kLine) + 2 * call.buckets * stride_ : 0;
+  }
+  /// This head's row of a bias table, and zeros for its gradient.
+  A* take_bias(const T* from, A** sums) {
+    A* table = scratch_.take(stride_);
+    load_rows(Matrix<const T>{from, call_.buckets, 1}, h_, 1, call_.buckets, A(1), table);
+    *sums = scratch_.take(stride_);
+    std::fill_n(*sums, call_.buckets, A(0));
+    return table;
   }
   void load_table(const T* table, A factor, A* to) const {
     const int64_t n = call_.buckets * call_.d;
-    load_rows(Matrix<const T>{table + h_ * n, n, 1}, 0, 1, n, factor, to);
+    load_rows(Matrix<const T>{table, n, 1}, h_, 1, n, factor, to);
   }
   /// Behind a row x: its sums over the keys of each bucket.
   void sum_behind(A* x, int64_t i) const {
-    std::fill_n(x + call_.keys, call_.buckets, A(0));
-    add_bucket_sums(call_.rows, i, x, 0, call_.keys, x + call_.keys);
+    A* sums = x + call_.keys;
+    std::fill_n(sums, call_.buckets, A(0));
+    for (const RelposRows& rows : call_.rows) {
+      rows.add_sums(i, x, sums);
+      sums += rows.buckets();
+    }
   }
 
   const RpeTerms& call_;
-  const int64_t bh_, h_, q_stride_;
+  const int64_t bh_, h_, stride_;
   Scratch<A> scratch_;
-  A *bias_q_ = nullptr, *bias_k_ = nullptr, *q_sums_ = nullptr, *k_sums_ = nullptr;
-  A *wq_ = nullptr, *wq_t_ = nullptr;        // scale Wq [K, d], and transposed
-  A *products_ = nullptr, *sums_ = nullptr;  // [keys, q_stride]: scale k.Wq, and the sums of ds by column
+  A *bias_q_ = nullptr, *bias_k_ = nullptr, *k_sums_ = nullptr;  // [K]
+  A* wq_ = nullptr;                                              // scale Wq, [K, d]
+  A *products_ = nullptr, *q_sums_ = nullptr;  // [K, stride]: scale Wq.k, and sums of ds; q_sums_ [K] for a bias
 };
 
 void forward(const RpeAttentionInputs& in, Tensor& out, Tensor& lse) {
@@ -204,7 +178,7 @@ void forward(const RpeAttentionInputs& in, Tensor& out, Tensor& lse) {
 void backward(const RpeAttentionInputs& in, const Tensor& out, const Tensor& lse, const Tensor& dout,
               AttentionGradients& gradients, RpeTableGradients& tables) {
   dispatch_floating(in.attention.q.dtype(), [&]<class T>() {
-    backward_tasks<T>(in.attention, RpeTerms<T>(in, tables), out, lse, dout, gradients);
+    backward_tasks<T>(in.attention, RpeTerms<T>(in, true, tables), out, lse, dout, gradients);
   });
 }
 
