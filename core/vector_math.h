@@ -4,10 +4,11 @@
 #include <cstdint>
 
 /// Elementary functions for the CPU's row kernels. The float forms are branch-free polynomials, so a plain loop that
-/// calls them is vectorized by g++ -O3 without unsafe flags. Their error is at most 2 ulp for every float: subnormals
-/// are kept, infinities and overflow are exact, NaN gives NaN (tests/core/test_vector_math.cpp tries all 2^32). They
-/// need a hardware fma to be fast. The double forms are the C library's, for gradient checks. Coefficients are minimax
-/// fits (Remez exchange in 160-bit arithmetic, relative error, rounded to float).
+/// calls them is vectorized by g++ -O3 without unsafe flags. Their error is at most 2 ulp for every float, unless they
+/// say otherwise: subnormals are kept, infinities and overflow are exact, NaN gives NaN
+/// (tests/core/test_vector_math.cpp tries all 2^32). They need a hardware fma to be fast. The double forms are the C
+/// library's, for gradient checks. Coefficients are minimax fits (Remez exchange in 160-bit arithmetic, relative error,
+/// rounded to float).
 namespace vitrine::vm {
 
 namespace detail {
@@ -159,12 +160,78 @@ inline float erf(float x) {
   return detail::with_sign(detail::select(a < 0.93f, small, 1.0f - tail), x);
 }
 
+namespace detail {
+
+/// min(|x|, most), taken on the bits; NaN gives `most`.
+inline float bounded_magnitude(float x, float most) {
+  const uint32_t a = to_bits(x) & 0x7FFFFFFFu, b = to_bits(most);
+  return of_bits(a < b ? a : b);
+}
+
+/// 2^-q / 2 for 0 <= q <= 125.
+inline float half_power_of_minus(float q) {
+  const float rounded = kRound - q, f = (kRound - rounded) - q;
+  float w = 0x1.449046p-14f;
+  w = std::fma(w, f, 0x1.5f47bap-11f);
+  w = std::fma(w, f, 0x1.3b29aap-8f);
+  w = std::fma(w, f, 0x1.c6aed0p-6f);
+  w = std::fma(w, f, 0x1.ebfbe0p-4f);
+  w = std::fma(w, f, 0x1.62e430p-2f);
+  w = std::fma(w, f, 0.5f);
+  return of_bits(to_bits(w) + (to_bits(rounded) << 23));  // kRoundBits << 23 is 0
+}
+
+}  // namespace detail
+
+// gelu and its slope have no cancellation to avoid, so they need only be as good as their largest factor: one range
+// each, and nothing shared with erf. Phi is the normal distribution, phi its density.
+
+/// x Phi(x), with an error of at most 2^-23 |x| (an ulp of x); NaN at -inf. The polynomial q fits -log2(2 Phi(-t)), for
+/// an absolute error of Phi.
+inline float gelu(float x) {
+  const float t = detail::bounded_magnitude(x, 6.0f);  // Phi(-6) < 2^-29
+  float q = 0x1.0b4ee0p-19f;
+  q = std::fma(q, t, -0x1.007f96p-15f);
+  q = std::fma(q, t, 0x1.3b230ep-13f);
+  q = std::fma(q, t, 0x1.b89188p-13f);
+  q = std::fma(q, t, -0x1.d40feep-8f);
+  q = std::fma(q, t, 0x1.ae674ap-5f);
+  q = std::fma(q, t, 0x1.d637d8p-2f);
+  q = std::fma(q, t, 0x1.26aee4p0f);
+  const float tail = detail::half_power_of_minus(q * t);
+  return x * (0.5f + detail::with_sign(0.5f - tail, x));
+}
+
+/// Phi(x) + x phi(x), the derivative of gelu, with an error of at most 3 * 2^-24. For negative x it is e^(-x^2 / 2)
+/// s(t), where the polynomial s fits that quotient (twice it, as the power is halved).
+inline float gelu_slope(float x) {
+  const float a = detail::magnitude(x), t = detail::select(a > 13.0f, 13.0f, a);  // keeps NaN
+  float s = -0x1.5bb2ecp-21f;
+  s = std::fma(s, t, 0x1.0860e8p-16f);
+  s = std::fma(s, t, -0x1.69d3aap-13f);
+  s = std::fma(s, t, 0x1.2b5d28p-10f);
+  s = std::fma(s, t, -0x1.5664d8p-8f);
+  s = std::fma(s, t, 0x1.28708ap-6f);
+  s = std::fma(s, t, -0x1.a232aep-5f);
+  s = std::fma(s, t, 0x1.fb9e4ep-4f);
+  s = std::fma(s, t, -0x1.100684p-2f);
+  s = std::fma(s, t, 0x1.fff426p-2f);
+  s = std::fma(s, t, -0x1.98842ep0f);
+  s = std::fma(s, t, 1.0f);
+  const float h = detail::half_power_of_minus(t * t * 0x1.715476p-1f);
+  return 0.5f + detail::with_sign(std::fma(-s, h, 0.5f), x);
+}
+
 inline double exp(double x) { return std::exp(x); }
 inline double exp_weight(double x) { return std::exp(x); }
 inline double log(double x) { return std::log(x); }
 inline double log1p(double x) { return std::log1p(x); }
 inline double tanh(double x) { return std::tanh(x); }
 inline double erf(double x) { return std::erf(x); }
+inline double gelu(double x) { return 0.5 * x * (1 + std::erf(x * 0.70710678118654752)); }  // 1 / sqrt(2)
+inline double gelu_slope(double x) {
+  return 0.5 * (1 + std::erf(x * 0.70710678118654752)) + x * 0.39894228040143268 * std::exp(-0.5 * x * x);
+}
 inline double sigmoid(double x) {
   const double e = std::exp(-std::fabs(x)), y = 1.0 / (1.0 + e);
   return x < 0.0 ? e * y : y;

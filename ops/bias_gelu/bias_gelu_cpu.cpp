@@ -3,32 +3,19 @@
 #include "core/parallel.h"
 #include "core/vector_math.h"
 #include "ops/bias_gelu/bias_gelu_kernels.h"
-#include "ops/unary/entries.h"
 
 namespace vitrine::ops {
 namespace {
 
-struct Math {
-  template <class A>
-  static A exp(A x) {
-    return vm::exp(x);
-  }
-  template <class A>
-  static A erf(A x) {
-    return vm::erf(x);
-  }
-};
-constexpr unary::Gelu kGelu;
-
 template <class T>
 void forward_row(const T* x, const T* bias, T* __restrict y, int64_t n) {
   using A = accumulate_t<T>;
-  for (int64_t i = 0; i < n; ++i) y[i] = T(kGelu.f<Math>(A(x[i]) + A(bias[i])));
+  for (int64_t i = 0; i < n; ++i) y[i] = T(vm::gelu(A(x[i]) + A(bias[i])));
 }
 template <class T, class A = accumulate_t<T>>
 void backward_row(const T* x, const T* bias, const T* dy, T* __restrict dx, A* __restrict sum, int64_t n) {
   for (int64_t i = 0; i < n; ++i) {
-    const A d = A(dy[i]) * kGelu.df<Math>(A(x[i]) + A(bias[i]));
+    const A d = A(dy[i]) * vm::gelu_slope(A(x[i]) + A(bias[i]));
     dx[i] = T(d);
     sum[i] += d;
   }

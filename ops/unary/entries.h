@@ -229,19 +229,28 @@ struct Relu {
   }
 };
 
+/// A Math may have the whole function and its slope, cheaper than their parts.
 struct Gelu {
   static constexpr const char* name = "gelu";
   static constexpr Slope slope = Slope::of_input;
   static constexpr Domain domain{};
   template <class M, class A>
   VITRINE_HD A f(A x) const {
-    return A(0.5) * x * (1 + M::erf(x * A(0.70710678118654752)));  // 1 / sqrt(2)
+    if constexpr (requires { M::gelu(x); }) {
+      return M::gelu(x);
+    } else {
+      return A(0.5) * x * (1 + M::erf(x * A(0.70710678118654752)));  // 1 / sqrt(2)
+    }
   }
   /// Phi(x) + x phi(x), of the normal distribution.
   template <class M, class A>
   VITRINE_HD A df(A x) const {
-    const A cumulative = A(0.5) * (1 + M::erf(x * A(0.70710678118654752)));
-    return cumulative + x * A(0.39894228040143268) * M::exp(A(-0.5) * x * x);  // 1 / sqrt(2 pi)
+    if constexpr (requires { M::gelu_slope(x); }) {
+      return M::gelu_slope(x);
+    } else {
+      const A cumulative = A(0.5) * (1 + M::erf(x * A(0.70710678118654752)));
+      return cumulative + x * A(0.39894228040143268) * M::exp(A(-0.5) * x * x);  // 1 / sqrt(2 pi)
+    }
   }
 };
 

@@ -34,6 +34,14 @@ struct Math {
     return vm::erf(x);
   }
   template <class A>
+  static A gelu(A x) {
+    return vm::gelu(x);
+  }
+  template <class A>
+  static A gelu_slope(A x) {
+    return vm::gelu_slope(x);
+  }
+  template <class A>
   static A abs(A x) {
     return std::fabs(x);
   }
