@@ -1,23 +1,46 @@
 #pragma once
+#include <array>
 #include <cstdint>
 #include <limits>
 
 namespace vitrine {
 
-/// Sum of f(0) ... f(n-1) in 16 interleaved partial sums added in a fixed order: the compiler may vectorize it without
-/// reordering.
+/// sums[k] = sum of f(0)[k] ... f(n-1)[k]: 16 interleaved partial sums, twice, added in a fixed order, so the compiler
+/// may vectorize it without reordering. The 16 are folded by halves of constant length, which stay in registers.
+template <int K, class A, class F>
+std::array<A, K> row_sums(int64_t n, F f) {
+  constexpr int kLanes = 16;
+  A even[K][kLanes] = {}, odd[K][kLanes] = {};
+  int64_t i = 0;
+  for (; i + 2 * kLanes <= n; i += 2 * kLanes) {
+    for (int l = 0; l < kLanes; ++l) {
+      const std::array<A, K> v = f(i + l);
+      for (int k = 0; k < K; ++k) even[k][l] += v[k];
+    }
+    for (int l = 0; l < kLanes; ++l) {
+      const std::array<A, K> v = f(i + kLanes + l);
+      for (int k = 0; k < K; ++k) odd[k][l] += v[k];
+    }
+  }
+  std::array<A, K> sums = {};
+  for (; i < n; ++i) {
+    const std::array<A, K> v = f(i);
+    for (int k = 0; k < K; ++k) sums[k] += v[k];
+  }
+  for (int k = 0; k < K; ++k) {
+    A eight[8], four[4];
+    for (int l = 0; l < kLanes; ++l) even[k][l] += odd[k][l];
+    for (int l = 0; l < 8; ++l) eight[l] = even[k][l] + even[k][l + 8];
+    for (int l = 0; l < 4; ++l) four[l] = eight[l] + eight[l + 4];
+    sums[k] += (four[0] + four[2]) + (four[1] + four[3]);
+  }
+  return sums;
+}
+
+/// Sum of f(0) ... f(n-1), as row_sums.
 template <class A, class F>
 A row_sum(int64_t n, F f) {
-  constexpr int kLanes = 16;
-  A lanes[kLanes] = {};
-  int64_t i = 0;
-  for (; i + kLanes <= n; i += kLanes)
-    for (int l = 0; l < kLanes; ++l) lanes[l] += f(i + l);
-  A tail = 0;
-  for (; i < n; ++i) tail += f(i);
-  for (int half = kLanes / 2; half; half /= 2)
-    for (int l = 0; l < half; ++l) lanes[l] += lanes[l + half];
-  return lanes[0] + tail;
+  return row_sums<1, A>(n, [&](int64_t i) { return std::array<A, 1>{f(i)}; })[0];
 }
 
 /// Maximum of f(0) ... f(n-1), -inf if there are none; a NaN anywhere may be passed over, but stays visible to a later
@@ -34,8 +57,10 @@ A row_max(int64_t n, F f) {
     for (int l = 0; l < kLanes; ++l) lanes[l] = larger(lanes[l], f(i + l));
   A m = kLowest;
   for (; i < n; ++i) m = larger(m, f(i));
-  for (int l = 0; l < kLanes; ++l) m = larger(m, lanes[l]);
-  return m;
+  A eight[8], four[4];
+  for (int l = 0; l < 8; ++l) eight[l] = larger(lanes[l], lanes[l + 8]);
+  for (int l = 0; l < 4; ++l) four[l] = larger(eight[l], eight[l + 4]);
+  return larger(m, larger(larger(four[0], four[2]), larger(four[1], four[3])));
 }
 
 }  // namespace vitrine

@@ -1,3 +1,4 @@
+#include <limits>
 #include <utility>
 #include <vector>
 
@@ -9,12 +10,19 @@
 namespace vitrine::ops {
 namespace {
 
-/// exp(x_i - m) into `e`, m = max x; returns {m, sum of e}. One plain loop per step, so that each is vectorized.
+constexpr int64_t kBlock = 16;
+int64_t padded(int64_t n) { return (n + kBlock - 1) / kBlock * kBlock; }
+
+/// exp(x_i - m) into `e`, m = max x; returns {m, sum of e}. One plain loop per step, so that each is vectorized. `e` is
+/// filled with exp(-inf) up to a whole block, so that the exponentials have no remainder.
 template <class T, class A>
 std::pair<A, A> exponentials(const T* x, A* __restrict e, int64_t n) {
-  const A m = row_max<A>(n, [&](int64_t i) { return A(x[i]); });
-  for (int64_t i = 0; i < n; ++i) e[i] = vm::exp_weight(A(x[i]) - m);
-  return {m, row_sum<A>(n, [&](int64_t i) { return e[i]; })};
+  const int64_t whole = padded(n);
+  for (int64_t i = 0; i < n; ++i) e[i] = A(x[i]);
+  for (int64_t i = n; i < whole; ++i) e[i] = -std::numeric_limits<A>::infinity();
+  const A m = row_max<A>(whole, [&](int64_t i) { return e[i]; });
+  for (int64_t i = 0; i < whole; ++i) e[i] = vm::exp_weight(e[i] - m);
+  return {m, row_sum<A>(whole, [&](int64_t i) { return e[i]; })};
 }
 
 template <class T, class A>
@@ -47,7 +55,7 @@ void row_pieces(const Tensor& x, F f) {
   const int64_t n = x.size(-1);
   if (n) parallel_for(x.numel() / n, std::max<int64_t>(1, 8192 / n), f);
 }
-/// row(x, y, scratch, n) on every row; the scratch is of n values in accumulate_t.
+/// row(x, y, scratch, n) on every row; the scratch is of padded(n) values in accumulate_t.
 template <class Row>
 void forward(const Tensor& x, Tensor& y, Row row) {
   const int64_t n = x.size(-1);
@@ -55,7 +63,7 @@ void forward(const Tensor& x, Tensor& y, Row row) {
     const T* from = x.data<T>();
     T* to = y.mutable_data<T>();
     row_pieces(x, [=](int64_t begin, int64_t end) {
-      std::vector<accumulate_t<T>> scratch(static_cast<size_t>(n));
+      std::vector<accumulate_t<T>> scratch(static_cast<size_t>(padded(n)));
       for (int64_t r = begin; r < end; ++r) row(from + r * n, to + r * n, scratch.data(), n);
     });
   });
