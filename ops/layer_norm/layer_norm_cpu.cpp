@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <array>
 #include <cmath>
 
@@ -36,33 +37,28 @@ struct Forward {
       for (int64_t i = 0; i < n; ++i) to[i] = T((A(row[i]) - m) * scale);
     }
   }
-  /// R rows side by side: each of the two reductions of a row waits for its own adds, so several rows share the wait.
-  template <int R>
-  void bundle(int64_t first) const {
-    std::array<const T*, R> row;
-    for (int r = 0; r < R; ++r) row[r] = summed(first + r);
-    std::array<A, R> m = row_sums<R, A>(n, [&row](int64_t i) {
-      std::array<A, R> v;
-      for (int r = 0; r < R; ++r) v[r] = A(row[r][i]);
-      return v;
-    });
-    for (A& v : m) v /= A(n);
-    std::array<A, R> scale = row_sums<R, A>(n, [&row, &m](int64_t i) {
-      std::array<A, R> v;
-      for (int r = 0; r < R; ++r) v[r] = (A(row[r][i]) - m[r]) * (A(row[r][i]) - m[r]);
-      return v;
-    });
-    for (int r = 0; r < R; ++r) {
-      scale[r] = 1 / std::sqrt(scale[r] / A(n) + eps);
+  /// Up to kBundle rows step by step: each of the two reductions of a row waits for its own adds, and the processor
+  /// overlaps the waits of neighbouring rows.
+  static constexpr int kBundle = 4;
+  void bundle(int64_t first, int64_t last) const {
+    const T* row[kBundle];
+    A m[kBundle], scale[kBundle];
+    const int count = int(last - first);
+    for (int r = 0; r < count; ++r) {
+      row[r] = summed(first + r);
+      m[r] = row_sum_of<A>(
+                 n, [](auto v) { return v; }, row[r]) /
+             A(n);
+    }
+    for (int r = 0; r < count; ++r) {
+      const auto square = [c = m[r]](auto v) { return (v - c) * (v - c); };
+      scale[r] = 1 / std::sqrt(row_sum_of<A>(n, square, row[r]) / A(n) + eps);
       mean[first + r] = m[r], rstd[first + r] = scale[r];
     }
-    for (int r = 0; r < R; ++r) write(row[r], m[r], scale[r], y + (first + r) * n);
+    for (int r = 0; r < count; ++r) write(row[r], m[r], scale[r], y + (first + r) * n);
   }
   void rows(int64_t begin, int64_t end) const {
-    constexpr int kBundle = 4;
-    int64_t r = begin;
-    for (; r + kBundle <= end; r += kBundle) bundle<kBundle>(r);
-    for (; r < end; ++r) bundle<1>(r);
+    for (int64_t r = begin; r < end; r += kBundle) bundle(r, std::min(end, r + kBundle));
   }
 };
 

@@ -20,9 +20,12 @@ std::pair<A, A> exponentials(const T* x, A* __restrict e, int64_t n) {
   const int64_t whole = padded(n);
   for (int64_t i = 0; i < n; ++i) e[i] = A(x[i]);
   for (int64_t i = n; i < whole; ++i) e[i] = -std::numeric_limits<A>::infinity();
-  const A m = row_max<A>(whole, [&](int64_t i) { return e[i]; });
+  simd::Vec<A> most = simd::load(e);
+  for (int64_t i = simd::kLanes<A>; i < whole; i += simd::kLanes<A>) most = simd::max(most, simd::load(e + i));
+  const A m = simd::horizontal_max<A>(most);
   for (int64_t i = 0; i < whole; ++i) e[i] = vm::exp_weight(e[i] - m);
-  return {m, row_sum<A>(whole, [&](int64_t i) { return e[i]; })};
+  return {m, row_sum_of<A>(
+                 whole, [](auto v) { return v; }, static_cast<const A*>(e))};
 }
 
 template <class T, class A>
@@ -33,7 +36,8 @@ void softmax_row(const T* x, T* y, A* e, int64_t n) {
 template <class T>
 void softmax_backward_row(const T* y, const T* dy, T* dx, int64_t n) {
   using A = accumulate_t<T>;
-  const A dot = row_sum<A>(n, [&](int64_t i) { return A(y[i]) * A(dy[i]); });
+  const A dot = row_sum_of<A>(
+      n, [](auto a, auto b) { return a * b; }, y, dy);
   for (int64_t i = 0; i < n; ++i) dx[i] = T(A(y[i]) * (A(dy[i]) - dot));
 }
 template <class T, class A>
@@ -45,7 +49,8 @@ void log_softmax_row(const T* x, T* y, A* e, int64_t n) {
 template <class T>
 void log_softmax_backward_row(const T* y, const T* dy, T* dx, int64_t n) {
   using A = accumulate_t<T>;
-  const A sum = row_sum<A>(n, [&](int64_t i) { return A(dy[i]); });
+  const A sum = row_sum_of<A>(
+      n, [](auto v) { return v; }, dy);
   for (int64_t i = 0; i < n; ++i) dx[i] = T(A(dy[i]) - vm::exp(A(y[i])) * sum);
 }
 
