@@ -36,8 +36,8 @@ void copy_cpu(const Tensor& x, Tensor& y) {
         To* a = to + at[0];
         const From* b = from + at[1];
         if (dy == 1 && dx == 1) {
-          if constexpr (std::is_same_v<To, From>) {
-            std::memmove(a, b, size_t(n) * sizeof(To));
+          if constexpr (std::is_same_v<To, From> && std::is_class_v<To>) {
+            std::memmove(a, b, size_t(n) * sizeof(To));  // convert would pass through f32
           } else {
             for (int64_t i = 0; i < n; ++i) a[i] = convert<To>(b[i]);
           }

@@ -17,13 +17,19 @@ int64_t padded(int64_t n) { return (n + kBlock - 1) / kBlock * kBlock; }
 /// filled with exp(-inf) up to a whole block, so that the exponentials have no remainder.
 template <class T, class A>
 std::pair<A, A> exponentials(const T* x, A* __restrict e, int64_t n) {
+  constexpr int64_t kLanes = simd::kLanes<A>;
   const int64_t whole = padded(n);
-  for (int64_t i = 0; i < n; ++i) e[i] = A(x[i]);
-  for (int64_t i = n; i < whole; ++i) e[i] = -std::numeric_limits<A>::infinity();
-  simd::Vec<A> most = simd::load(e);
-  for (int64_t i = simd::kLanes<A>; i < whole; i += simd::kLanes<A>) most = simd::max(most, simd::load(e + i));
+  auto most = simd::broadcast(-std::numeric_limits<A>::infinity());
+  int64_t i = 0;
+  for (; i + kLanes <= n; i += kLanes) {
+    const auto v = simd::load_as<A>(x + i);
+    simd::store(e + i, v);
+    most = simd::max(most, v);
+  }
+  for (int64_t j = i; j < whole; ++j) e[j] = j < n ? A(x[j]) : -std::numeric_limits<A>::infinity();
+  for (; i < whole; i += kLanes) most = simd::max(most, simd::load(e + i));
   const A m = simd::horizontal_max<A>(most);
-  for (int64_t i = 0; i < whole; ++i) e[i] = vm::exp_weight(e[i] - m);
+  for (int64_t j = 0; j < whole; ++j) e[j] = vm::exp_weight(e[j] - m);
   return {m, row_sum_of<A>(
                  whole, [](auto v) { return v; }, static_cast<const A*>(e))};
 }
@@ -51,7 +57,7 @@ void log_softmax_backward_row(const T* y, const T* dy, T* dx, int64_t n) {
   using A = accumulate_t<T>;
   const A sum = row_sum_of<A>(
       n, [](auto v) { return v; }, dy);
-  for (int64_t i = 0; i < n; ++i) dx[i] = T(A(dy[i]) - vm::exp(A(y[i])) * sum);
+  for (int64_t i = 0; i < n; ++i) dx[i] = T(A(dy[i]) - vm::exp_weight(A(y[i])) * sum);
 }
 
 /// f(first row, end) on pieces of a contiguous [..., n] tensor.
