@@ -74,7 +74,7 @@ A row_max(int64_t n, F f) {
 }
 
 /// Sum over i < n of f(x_i...), where each x is a row of T and f takes values of A or vectors of them: two registers of
-/// partial sums, folded in a fixed order. For short rows of two-byte types it is several times faster than row_sum.
+/// partial sums, folded in a fixed order. Explicit vectors, where the compiler leaves row_sum scalar.
 template <class A, class F, class... T>
 A row_sum_of(int64_t n, F f, const T*... x) {
   constexpr int64_t kLanes = simd::kLanes<A>;
