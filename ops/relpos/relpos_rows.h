@@ -1,4 +1,5 @@
 #pragma once
+#include <algorithm>
 #include <array>
 #include <vector>
 
@@ -37,45 +38,58 @@ class RelposRows {
     for (int64_t j = 0; j < height_ * width_; ++j) sums[ids[j]] += x[skip_ + j];
   }
 
-  /// y_j += table[id(i, j)][j] for all keys; rows of the table lie `stride` apart.
+  /// Elements of a row with a value per key in the layout of add_columns: grid rows padded to whole vectors, so that no
+  /// two of them share one, then the extra tokens.
   template <class A>
-  void add_columns(int64_t i, const A* table, int64_t stride, A* y) const {
-    const int64_t extra = i < skip_ ? keys() : skip_;
-    const A* last = table + (buckets_ - 1) * stride;
-    for (int64_t j = 0; j < extra; ++j) y[j] += last[j];
-    if (i < skip_) return;
-    if (!separable()) {
-      const int32_t* ids = window(i);
-      for (int64_t j = skip_; j < keys(); ++j) y[j] += table[ids[j - skip_] * stride + j];
-      return;
+  int64_t padded_keys() const {
+    return height_ * padded_width<A>() + round_up<A>(skip_);
+  }
+  /// to = x [keys] in that layout, zeros between.
+  template <class A>
+  void pad_keys(const A* x, A* to) const {
+    for (int64_t r = 0; r < height_; ++r, to += padded_width<A>()) {
+      std::copy_n(x + skip_ + r * width_, width_, to);
+      std::fill(to + width_, to + padded_width<A>(), A(0));
     }
-    for_each_piece<A>(i - skip_, [&](int64_t j, int n, int32_t row_id, const Piece* piece, const Piece* end) {
-      auto sum = simd::load_first(y + j, n);
-      for (; piece < end; ++piece)
-        sum += simd::load_lanes(table + (row_id + piece->id) * stride + j, piece->first, piece->last);
-      simd::store_first(y + j, sum, n);
-    });
+    std::copy_n(x, skip_, to);
+  }
+  /// to [keys] = x in that layout.
+  template <class A>
+  void unpad_keys(const A* x, A* to) const {
+    for (int64_t r = 0; r < height_; ++r, x += padded_width<A>()) std::copy_n(x, width_, to + skip_ + r * width_);
+    std::copy_n(x, skip_, to);
   }
 
-  /// sums[id(i, j)][j] += x_j for all keys; rows of the sums lie `stride` apart.
+  /// y_j += table[id(i, j)][j] for all keys, table [buckets, padded_keys].
   template <class A>
-  void add_column_sums(int64_t i, const A* x, A* sums, int64_t stride) const {
-    const int64_t extra = i < skip_ ? keys() : skip_;
-    A* last = sums + (buckets_ - 1) * stride;
-    for (int64_t j = 0; j < extra; ++j) last[j] += x[j];
-    if (i < skip_) return;
-    if (!separable()) {
-      const int32_t* ids = window(i);
-      for (int64_t j = skip_; j < keys(); ++j) sums[ids[j - skip_] * stride + j] += x[j];
-      return;
+  void add_columns(int64_t i, const A* table, A* y) const {
+    const int64_t stride = padded_keys<A>();
+    const A* extra = table + (buckets_ - 1) * stride;
+    if (i < skip_) {
+      for_each_cell<A>([&](int64_t j, int64_t place) { y[j] += extra[place]; });
+    } else if (!separable()) {
+      const int32_t* id = window(i);
+      for_each_cell<A>([&](int64_t j, int64_t place) { y[j] += table[*id++ * stride + place]; });
+    } else {
+      add_separable_columns(i - skip_, table, y + skip_);
     }
-    for_each_piece<A>(i - skip_, [&](int64_t j, int n, int32_t row_id, const Piece* piece, const Piece* end) {
-      const auto value = simd::load_first(x + j, n);
-      for (; piece < end; ++piece) {
-        A* to = sums + (row_id + piece->id) * stride + j;
-        simd::store_lanes(to, simd::load_lanes(to, piece->first, piece->last) + value, piece->first, piece->last);
-      }
-    });
+    for (int64_t j = 0; j < skip_; ++j) y[j] += extra[height_ * padded_width<A>() + j];
+  }
+
+  /// sums[id(i, j)][j] += x_j for all keys, sums [buckets, padded_keys].
+  template <class A>
+  void add_column_sums(int64_t i, const A* x, A* sums) const {
+    const int64_t stride = padded_keys<A>();
+    A* extra = sums + (buckets_ - 1) * stride;
+    if (i < skip_) {
+      for_each_cell<A>([&](int64_t j, int64_t place) { extra[place] += x[j]; });
+    } else if (!separable()) {
+      const int32_t* id = window(i);
+      for_each_cell<A>([&](int64_t j, int64_t place) { sums[*id++ * stride + place] += x[j]; });
+    } else {
+      add_separable_column_sums(i - skip_, x + skip_, sums);
+    }
+    for (int64_t j = 0; j < skip_; ++j) extra[height_ * padded_width<A>() + j] += x[j];
   }
 
  private:
@@ -85,31 +99,81 @@ class RelposRows {
     return strips_.data() + (column * (2 * height_ - 1) + height_ - 1 - row) * width_;
   }
 
-  /// Columns of one id within a vector of columns.
-  struct Piece {
-    int32_t first, last, id;
-  };
-
   int64_t keys() const { return skip_ + height_ * width_; }
   bool separable() const { return !row_ids_.empty(); }
   const int32_t* row_ids(int64_t cell) const { return row_ids_.data() + (height_ - 1 - cell / width_); }
   const int32_t* column_ids(int64_t cell) const { return column_ids_.data() + cell % width_ * width_; }
 
-  /// Calls f(key, lanes, row id, pieces) for each vector of columns of each grid row, given the query's cell.
+  template <class A>
+  static int64_t round_up(int64_t n) {
+    return (n + simd::kLanes<A> - 1) / simd::kLanes<A> * simd::kLanes<A>;
+  }
+  template <class A>
+  int64_t padded_width() const {
+    return round_up<A>(width_);
+  }
+  /// f(key, its place in a padded row) for the keys of the grid.
   template <class A, class F>
-  void for_each_piece(int64_t cell, F f) const {
-    constexpr int kLanes = simd::kLanes<A>;
+  void for_each_cell(F f) const {
+    for (int64_t r = 0; r < height_; ++r)
+      for (int64_t c = 0; c < width_; ++c) f(skip_ + r * width_ + c, r * padded_width<A>() + c);
+  }
+
+  /// The columns of one vector by their column id: where the id's part of a table begins, and which lanes are of it.
+  template <class A>
+  struct Pieces {
+    struct Piece {
+      int64_t begin;
+      uint32_t lanes;
+    };
+    std::array<Piece, size_t(simd::kLanes<A>)> list;
+    int count = 0;
+    Pieces(const int32_t* ids, int64_t n, int64_t stride) {
+      for (int64_t k = 0; k < n; ++k) {
+        if (k == 0 || ids[k] != ids[k - 1]) list[size_t(count++)] = {ids[k] * stride, 0};
+        list[size_t(count - 1)].lanes |= 1u << k;
+      }
+    }
+    const Piece* begin() const { return list.data(); }
+    const Piece* end() const { return list.data() + count; }
+  };
+
+  template <class A>
+  void add_separable_columns(int64_t cell, const A* table, A* y) const {
+    constexpr int64_t kLanes = simd::kLanes<A>;
+    const int64_t stride = padded_keys<A>(), step = padded_width<A>();
     const int32_t *row_id = row_ids(cell), *column_id = column_ids(cell);
     for (int64_t c = 0; c < width_; c += kLanes) {
-      const int n = int(std::min<int64_t>(kLanes, width_ - c));
-      std::array<Piece, kLanes> pieces;
-      int count = 0;
-      for (int k = 0; k < n; ++k) {
-        if (k == 0 || column_id[c + k] != column_id[c + k - 1]) pieces[size_t(count++)] = {k, k, column_id[c + k]};
-        pieces[size_t(count - 1)].last = k + 1;
+      const int n = int(std::min(kLanes, width_ - c));
+      const Pieces<A> pieces(column_id + c, n, stride);
+      auto next = simd::load_first(y + c, n);
+      for (int64_t r = 0; r < height_; ++r) {
+        // The next row is read before this one is written: a load would wait for the masked store before it.
+        auto sum = next;
+        if (r + 1 < height_) next = simd::load_first(y + (r + 1) * width_ + c, n);
+        const A* from = table + row_id[r] * stride + r * step + c;
+        for (const auto& piece : pieces) sum += simd::load_masked(from + piece.begin, piece.lanes);
+        simd::store_first(y + r * width_ + c, sum, n);
       }
-      for (int64_t r = 0; r < height_; ++r)
-        f(skip_ + r * width_ + c, n, row_id[r], pieces.data(), pieces.data() + count);
+    }
+  }
+
+  template <class A>
+  void add_separable_column_sums(int64_t cell, const A* x, A* sums) const {
+    constexpr int64_t kLanes = simd::kLanes<A>;
+    const int64_t stride = padded_keys<A>(), step = padded_width<A>();
+    const int32_t *row_id = row_ids(cell), *column_id = column_ids(cell);
+    for (int64_t c = 0; c < width_; c += kLanes) {
+      const int n = int(std::min(kLanes, width_ - c));
+      const Pieces<A> pieces(column_id + c, n, stride);
+      for (int64_t r = 0; r < height_; ++r) {
+        const auto value = simd::load_first(x + r * width_ + c, n);
+        A* to = sums + row_id[r] * stride + r * step + c;
+        for (const auto& piece : pieces) {
+          A* p = to + piece.begin;
+          simd::store_masked(p, simd::load_masked(p, piece.lanes) + value, piece.lanes);
+        }
+      }
     }
   }
 

@@ -58,15 +58,17 @@ class RpeTerms<T, A>::Head {
         call_(call),
         bh_(bh),
         h_(call.shared ? 0 : bh % call.heads),
-        stride_(row_stride(call.bias ? call.buckets : call.keys)),
+        stride_(row_stride(call.keys)),
+        padded_(call.rows[0].template padded_keys<A>()),
         scratch_(scratch_size(call)) {
     if (call.bias) {
       if (call.q) bias_q_ = take_bias(call.q, &q_sums_);
       if (call.k) bias_k_ = take_bias(call.k, &k_sums_);
     } else if (call.q) {
       wq_ = scratch_.take(round_up(call.buckets * call.d, kLine));
-      products_ = scratch_.take(call.buckets * stride_);
-      q_sums_ = scratch_.take(call.buckets * stride_);
+      dense_ = scratch_.take(call.buckets * stride_);
+      products_ = scratch_.take(call.buckets * padded_);
+      q_sums_ = scratch_.take(call.buckets * padded_);
     }
   }
 
@@ -80,12 +82,13 @@ class RpeTerms<T, A>::Head {
     if (value_rows) load_table(call_.v, A(1), to);
   }
 
-  /// products[t, j] = scale k_j.Wq[:, t].
+  /// products[t, j] = scale k_j.Wq[:, t], its rows in the layout of RelposRows::add_columns.
   void begin(const A* k_t, int64_t k_stride) {
     if (!wq_) return;
     load_table(call_.q, call_.scale, wq_);
-    gemm_small(call_.buckets, call_.keys, call_.d, wq_, {call_.d, 1}, k_t, k_stride, products_, stride_, false);
-    if (call_.backward) std::fill_n(q_sums_, call_.buckets * stride_, A(0));
+    gemm_small(call_.buckets, call_.keys, call_.d, wq_, {call_.d, 1}, k_t, k_stride, dense_, stride_, false);
+    for (int64_t t = 0; t < call_.buckets; ++t) call_.rows[0].pad_keys(dense_ + t * stride_, products_ + t * padded_);
+    if (call_.backward) std::fill_n(q_sums_, call_.buckets * padded_, A(0));
   }
 
   void add_row(A* s, int64_t i) const {
@@ -94,7 +97,7 @@ class RpeTerms<T, A>::Head {
       if (key_rows) call_.rows[x].add_lookup(i, s + call_.keys + base, s);
       if (bias_k_) call_.rows[x].add_lookup(i, bias_k_ + base, s);
       if (bias_q_) call_.mirrored[x].add_lookup(i, bias_q_ + base, s);
-      if (wq_) call_.mirrored[x].add_columns(i, products_ + base * stride_, stride_, s);
+      if (wq_) call_.mirrored[x].add_columns(i, products_ + base * padded_, s);
     }
   }
 
@@ -117,7 +120,7 @@ class RpeTerms<T, A>::Head {
     for (size_t x = 0; x < call_.rows.size(); base += call_.rows[x].buckets(), ++x) {
       if (bias_k_ && call_.dk) call_.rows[x].add_sums(i, ds, k_sums_ + base);
       if (bias_q_ && call_.dq) call_.mirrored[x].add_sums(i, ds, q_sums_ + base);
-      if (wq_) call_.mirrored[x].add_column_sums(i, ds, q_sums_ + base * stride_, stride_);
+      if (wq_) call_.mirrored[x].add_column_sums(i, ds, q_sums_ + base * padded_);
     }
   }
 
@@ -128,23 +131,24 @@ class RpeTerms<T, A>::Head {
     if (bias_k_ && call_.dk) std::copy_n(k_sums_, buckets, call_.dk + bh_ * buckets);
     if (bias_q_ && call_.dq) std::copy_n(q_sums_, buckets, call_.dq + bh_ * buckets);
     if (!wq_) return;
-    gemm_small(keys, d, buckets, q_sums_, {1, stride_}, wq_, d, dk, d, true);
+    for (int64_t t = 0; t < buckets; ++t) call_.rows[0].unpad_keys(q_sums_ + t * padded_, dense_ + t * stride_);
+    gemm_small(keys, d, buckets, dense_, {1, stride_}, wq_, d, dk, d, true);
     if (!call_.dq) return;
     A* to = call_.dq + bh_ * table;
-    gemm_small(buckets, d, keys, q_sums_, {stride_, 1}, k, d, to, d, false);
+    gemm_small(buckets, d, keys, dense_, {stride_, 1}, k, d, to, d, false);
     for (int64_t e = 0; e < table; ++e) to[e] *= call_.scale;
   }
 
  private:
   int64_t scratch_size(const RpeTerms& call) const {
-    if (call.bias) return 4 * stride_;
-    return call.q ? round_up(call.buckets * call.d, kLine) + 2 * call.buckets * stride_ : 0;
+    if (call.bias) return 4 * round_up(call.buckets, kLine);
+    return call.q ? round_up(call.buckets * call.d, kLine) + call.buckets * (stride_ + 2 * padded_) : 0;
   }
   /// This head's row of a bias table, and zeros for its gradient.
   A* take_bias(const T* from, A** sums) {
-    A* table = scratch_.take(stride_);
+    A* table = scratch_.take(round_up(call_.buckets, kLine));
     load_rows(Matrix<const T>{from, call_.buckets, 1}, h_, 1, call_.buckets, A(1), table);
-    *sums = scratch_.take(stride_);
+    *sums = scratch_.take(round_up(call_.buckets, kLine));
     std::fill_n(*sums, call_.buckets, A(0));
     return table;
   }
@@ -163,11 +167,12 @@ class RpeTerms<T, A>::Head {
   }
 
   const RpeTerms& call_;
-  const int64_t bh_, h_, stride_;
+  const int64_t bh_, h_;
+  const int64_t stride_, padded_;  // elements of a row with a value per key, dense and for RelposRows
   Scratch<A> scratch_;
   A *bias_q_ = nullptr, *bias_k_ = nullptr, *k_sums_ = nullptr;  // [K]
-  A* wq_ = nullptr;                                              // scale Wq, [K, d]
-  A *products_ = nullptr, *q_sums_ = nullptr;  // [K, stride]: scale Wq.k, and sums of ds; q_sums_ [K] for a bias
+  A *wq_ = nullptr, *dense_ = nullptr;                           // scale Wq, [K, d]; a buffer [K, stride]
+  A *products_ = nullptr, *q_sums_ = nullptr;  // [K, padded]: scale Wq.k, and sums of ds; q_sums_ [K] for a bias
 };
 
 void forward(const RpeAttentionInputs& in, Tensor& out, Tensor& lse) {
