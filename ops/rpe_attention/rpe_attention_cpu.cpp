@@ -41,7 +41,7 @@ struct RpeTerms {
   bool bias, backward, shared = true;
   int64_t d, heads, keys, buckets = 0;
   A scale;
-  std::vector<RelposRows> rows, mirrored;
+  std::vector<RelposRows<A>> rows, mirrored;
   const T *q = nullptr, *k = nullptr, *v = nullptr;
   A *dq, *dk, *dv;
 };
@@ -59,7 +59,7 @@ class RpeTerms<T, A>::Head {
         bh_(bh),
         h_(call.shared ? 0 : bh % call.heads),
         stride_(row_stride(call.keys)),
-        padded_(call.rows[0].template padded_keys<A>()),
+        padded_(call.rows[0].padded_keys()),
         scratch_(scratch_size(call)) {
     if (call.bias) {
       if (call.q) bias_q_ = take_bias(call.q, &q_sums_);
@@ -108,7 +108,7 @@ class RpeTerms<T, A>::Head {
   void add_products(A* dp, int64_t i) const {
     if (!value_rows) return;
     A* products = dp + call_.keys;
-    for (const RelposRows& rows : call_.rows) {
+    for (const RelposRows<A>& rows : call_.rows) {
       rows.add_lookup(i, products, dp);
       products += rows.buckets();
     }
@@ -160,7 +160,7 @@ class RpeTerms<T, A>::Head {
   void sum_behind(A* x, int64_t i) const {
     A* sums = x + call_.keys;
     std::fill_n(sums, call_.buckets, A(0));
-    for (const RelposRows& rows : call_.rows) {
+    for (const RelposRows<A>& rows : call_.rows) {
       rows.add_sums(i, x, sums);
       sums += rows.buckets();
     }
