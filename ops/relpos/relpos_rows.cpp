@@ -120,6 +120,17 @@ void RelposRows<A>::unpad_keys(const A* x, A* to) const {
   std::copy_n(x + height_ * padded_width_, skip_, to);
 }
 
+/// Pieces as local values, which stores of numbers cannot change.
+template <class A>
+struct RelposRows<A>::Places {
+  std::array<int64_t, size_t(kLanes)> row;
+  std::array<uint32_t, size_t(kLanes)> lanes;
+  template <class Count>
+  Places(Pieces all, Count count) {
+    for (int p = 0; p < count; ++p) row[size_t(p)] = all.list[p].row, lanes[size_t(p)] = all.list[p].lanes;
+  }
+};
+
 template <class A>
 void RelposRows<A>::add_columns(int64_t i, const A* table, A* y) const {
   const A* extra = table + (buckets_ - 1) * padded_keys_;
@@ -136,13 +147,14 @@ void RelposRows<A>::add_columns(int64_t i, const A* table, A* y) const {
     const int n = int(std::min(kLanes, width_ - c));
     const Pieces all = pieces(i - skip_, c / kLanes);
     with_constant<kUnrolled>(all.count, [&](auto count) {
+      const Places places(all, count);
       auto next = simd::load_first(y + c, n);
       for (int64_t r = 0; r < height_; ++r) {
         // The next row is read before this one is written: a load would wait for the masked store before it.
         auto sum = next;
         if (r + 1 < height_) next = simd::load_first(y + (r + 1) * width_ + c, n);
         const A* from = table + row_id[r] * padded_keys_ + r * padded_width_ + c;
-        for (int p = 0; p < count; ++p) sum += simd::load_masked(from + all.list[p].row, all.list[p].lanes);
+        for (int p = 0; p < count; ++p) sum += simd::load_masked(from + places.row[size_t(p)], places.lanes[size_t(p)]);
         simd::store_first(y + r * width_ + c, sum, n);
       }
     });
@@ -165,12 +177,13 @@ void RelposRows<A>::add_column_sums(int64_t i, const A* x, A* sums) const {
     const int n = int(std::min(kLanes, width_ - c));
     const Pieces all = pieces(i - skip_, c / kLanes);
     with_constant<kUnrolled>(all.count, [&](auto count) {
+      const Places places(all, count);
       for (int64_t r = 0; r < height_; ++r) {
         const auto value = simd::load_first(x + r * width_ + c, n);
         A* to = sums + row_id[r] * padded_keys_ + r * padded_width_ + c;
         for (int p = 0; p < count; ++p) {
-          A* place = to + all.list[p].row;
-          simd::store_masked(place, simd::load_masked(place, all.list[p].lanes) + value, all.list[p].lanes);
+          A* place = to + places.row[size_t(p)];
+          simd::store_masked(place, simd::load_masked(place, places.lanes[size_t(p)]) + value, places.lanes[size_t(p)]);
         }
       }
     });

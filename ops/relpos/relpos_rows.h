@@ -59,6 +59,7 @@ class RelposRows {
     const Piece* list;
     int count;
   };
+  struct Places;
 
   int64_t keys() const { return skip_ + height_ * width_; }
   bool separable() const { return !row_ids_.empty(); }
