@@ -44,6 +44,8 @@ struct RpeTerms {
   std::vector<RelposRows<A>> rows, mirrored;
   const T *q = nullptr, *k = nullptr, *v = nullptr;
   A *dq, *dk, *dv;
+  A* products = nullptr;        ///< of all heads, where several tasks of a head share them
+  bool products_ready = false;  ///< they are made
 };
 
 /// The terms of one head; its functions are listed at attention_cpu::NoTerms.
@@ -67,7 +69,7 @@ class RpeTerms<T, A>::Head {
     } else if (call.q) {
       wq_ = scratch_.take(round_up(call.buckets * call.d, kLine));
       dense_ = scratch_.take(call.buckets * stride_);
-      products_ = scratch_.take(call.buckets * padded_);
+      products_ = call.products ? call.products + bh * call.buckets * padded_ : scratch_.take(call.buckets * padded_);
       q_sums_ = scratch_.take(call.buckets * padded_);
     }
   }
@@ -84,9 +86,10 @@ class RpeTerms<T, A>::Head {
 
   /// products[t, j] = scale k_j.Wq[:, t], its rows in the layout of RelposRows::add_columns.
   void begin(const A* k_t, int64_t k_stride) {
-    if (!wq_) return;
+    if (!wq_ || call_.products_ready) return;
     load_table(call_.q, call_.scale, wq_);
-    gemm_small(call_.buckets, call_.keys, call_.d, wq_, {call_.d, 1}, k_t, k_stride, dense_, stride_, false);
+    gemm_small(call_.buckets, round_up(call_.keys, kLine), call_.d, wq_, {call_.d, 1}, k_t, k_stride, dense_, stride_,
+               false);
     for (int64_t t = 0; t < call_.buckets; ++t) call_.rows[0].pad_keys(dense_ + t * stride_, products_ + t * padded_);
     if (call_.backward) std::fill_n(q_sums_, call_.buckets * padded_, A(0));
   }
@@ -175,9 +178,34 @@ class RpeTerms<T, A>::Head {
   A *products_ = nullptr, *q_sums_ = nullptr;  // [K, padded]: scale Wq.k, and sums of ds; q_sums_ [K] for a bias
 };
 
+/// Runs Head::begin of every head, for terms.products.
+template <class T, class A = accumulate_t<T>>
+void make_products(const AttentionInputs& in, const RpeTerms<T>& terms) {
+  const int64_t heads = in.q.size(1), columns = round_up(terms.keys, kLine), stride = row_stride(terms.keys);
+  parallel_for(in.q.size(0) * heads, 1, [&](int64_t begin, int64_t end) {
+    Scratch<A> scratch(columns * terms.d + terms.d * stride);
+    A *k = scratch.take(columns * terms.d), *k_t = scratch.take(terms.d * stride);
+    for (int64_t bh = begin; bh < end; ++bh) {
+      load_rows(matrix<T>(in.k, bh / heads, bh % heads), 0, terms.keys, terms.d, A(1), k);
+      transpose_keys(k, terms.keys, terms.d, k_t, columns, stride);
+      typename RpeTerms<T>::Head(terms, bh).begin(k_t, stride);
+    }
+  });
+}
+
 void forward(const RpeAttentionInputs& in, Tensor& out, Tensor& lse) {
-  dispatch_floating(in.attention.q.dtype(),
-                    [&]<class T>() { forward_tasks<T>(in.attention, RpeTerms<T>(in), out, lse); });
+  dispatch_floating(in.attention.q.dtype(), [&]<class T>() {
+    using A = accumulate_t<T>;
+    RpeTerms<T> terms(in);
+    const bool share = terms.q && !terms.bias && forward_parts(in.attention) > 1;
+    Scratch<A> products(share ? lse.numel() / terms.keys * terms.buckets * terms.rows[0].padded_keys() : 0);
+    if (share) {
+      terms.products = products.take(0);
+      make_products<T>(in.attention, terms);
+      terms.products_ready = true;
+    }
+    forward_tasks<T>(in.attention, terms, out, lse);
+  });
 }
 
 void backward(const RpeAttentionInputs& in, const Tensor& out, const Tensor& lse, const Tensor& dout,
