@@ -150,6 +150,7 @@ void backward_row(const AttentionInputs& in, int64_t index, int64_t keys, int64_
   }
 }
 
+/// All gradients of head `bh`.
 template <class T, class Terms, class A = accumulate_t<T>>
 void backward_head(const AttentionInputs& in, const Terms& terms, int64_t bh, const Tensor& out, const A* lse,
                    const Tensor& dout, const HeadGradients<T>& to, A* delta) {
