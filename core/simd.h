@@ -131,12 +131,10 @@ inline void store_first(T* p, Vec<T> v, int n) {
 #endif
 }
 
-/// Lanes [first, last) of the vector at `p` (0 <= first <= last <= kLanes), zeros in the others, whose memory is not
-/// touched.
+/// The vector at `p` where bit i of `mask` is set for lane i, zeros in the other lanes, whose memory is not touched.
 template <class T>
-inline Vec<T> load_lanes(const T* p, int first, int last) {
+inline Vec<T> load_masked(const T* p, uint32_t mask) {
 #if defined(__AVX512F__)
-  const uint32_t mask = (1u << last) - (1u << first);
   if constexpr (sizeof(T) == 4) {
     return std::bit_cast<Vec<T>>(_mm512_maskz_loadu_ps(__mmask16(mask), p));
   } else {
@@ -145,16 +143,15 @@ inline Vec<T> load_lanes(const T* p, int first, int last) {
 #else
   Vec<T> v{};
   for (int i = 0; i < kLanes<T>; ++i)
-    if (i >= first && i < last) v[i] = p[i];
+    if (mask >> i & 1) v[i] = p[i];
   return v;
 #endif
 }
 
-/// Writes lanes [first, last) of `v` to their places behind `p` and nothing else.
+/// Writes the lanes of `v` whose bit of `mask` is set to their places behind `p`, and nothing else.
 template <class T>
-inline void store_lanes(T* p, Vec<T> v, int first, int last) {
+inline void store_masked(T* p, Vec<T> v, uint32_t mask) {
 #if defined(__AVX512F__)
-  const uint32_t mask = (1u << last) - (1u << first);
   if constexpr (sizeof(T) == 4) {
     _mm512_mask_storeu_ps(p, __mmask16(mask), std::bit_cast<__m512>(v));
   } else {
@@ -162,7 +159,7 @@ inline void store_lanes(T* p, Vec<T> v, int first, int last) {
   }
 #else
   for (int i = 0; i < kLanes<T>; ++i)
-    if (i >= first && i < last) p[i] = v[i];
+    if (mask >> i & 1) p[i] = v[i];
 #endif
 }
 

@@ -140,6 +140,11 @@ def kernel_files(flavour, wanted):
             continue
         if not wanted or folder in wanted or ("core" in wanted and folder == "kernels"):
             result.append((file, file, ops))
+    for path in sorted(ROOT.glob("ops/*/*_cuda.h")):  # kernels that several ops share
+        header, folder = str(path.relative_to(ROOT)), path.parent.name
+        user = f"ops/{folder}/{folder}_cuda.cu"
+        if (not wanted or folder in wanted) and "__global__" in path.read_text() and user in flavour.commands:
+            result.append((header, user, [folder]))
     if not wanted or "core" in wanted:
         for header in ("core/cuda/reduce.h", "core/cuda/vector.h", "core/cuda/elementwise.h", "core/strided.h"):
             users = [f for f in flavour.commands if f.startswith("ops/") and header in (ROOT / f).read_text()]

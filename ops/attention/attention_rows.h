@@ -150,6 +150,7 @@ void backward_row(const AttentionInputs& in, int64_t index, int64_t keys, int64_
   }
 }
 
+/// All gradients of head `bh`.
 template <class T, class Terms, class A = accumulate_t<T>>
 void backward_head(const AttentionInputs& in, const Terms& terms, int64_t bh, const Tensor& out, const A* lse,
                    const Tensor& dout, const HeadGradients<T>& to, A* delta) {
@@ -217,12 +218,17 @@ void backward_head(const AttentionInputs& in, const Terms& terms, int64_t bh, co
   }
 }
 
+/// Tasks into which the forward cuts the queries of a head.
+inline int64_t forward_parts(const AttentionInputs& in) {
+  const int64_t heads = in.q.size(0) * in.q.size(1);
+  return std::min((kTasks + heads - 1) / heads, (in.q.size(2) + 31) / 32);
+}
+
 /// The forward slot's work for any terms.
 template <class T, class Terms>
 void forward_tasks(const AttentionInputs& in, const Terms& terms, Tensor& out, Tensor& lse) {
   const int64_t heads = in.q.size(0) * in.q.size(1), queries = in.q.size(2);
-  const int64_t parts = std::min((kTasks + heads - 1) / heads, (queries + 31) / 32);
-  const int64_t rows = (queries + parts - 1) / parts;
+  const int64_t parts = forward_parts(in), rows = (queries + parts - 1) / parts;
   T* to = out.mutable_data<T>();
   auto* sums = lse.mutable_data<accumulate_t<T>>();
   parallel_for(heads * parts, 1, [&](int64_t begin, int64_t end) {

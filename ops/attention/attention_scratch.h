@@ -14,6 +14,7 @@ constexpr int kLine = 16;                 // rows of scores are padded to this m
 constexpr int64_t kScoreBytes = 1 << 17;  // of one block of scores
 constexpr int64_t kTasks = 16;            // the forward splits the queries of a head until there are about so many
 
+/// The smallest multiple of `unit` that is at least n.
 constexpr int64_t round_up(int64_t n, int64_t unit) { return (n + unit - 1) / unit * unit; }
 
 /// Elements from one row of `columns` scores to the next: whole lines, an odd number of them, so that the rows of a
@@ -68,6 +69,7 @@ Matrix<T> matrix_of(T* data, const Tensor& x, int64_t b, int64_t h) {
   if (!data) return {};
   return {data + b * x.stride(0) + h * x.stride(1), x.stride(2), x.stride(3)};
 }
+/// Its data to write to, null if x is undefined.
 template <class T>
 T* writable(Tensor& x) {
   return x.defined() ? x.mutable_data<T>() : nullptr;
@@ -100,6 +102,7 @@ void load_rows(Matrix<const T> x, int64_t first, int64_t rows, int64_t d, A fact
     }
   }
 }
+/// y = factor * x, one row.
 template <class T, class A>
 void store_row(const A* x, A factor, int64_t d, T* y, int64_t column) {
   if (column == 1) {

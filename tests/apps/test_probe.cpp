@@ -171,3 +171,54 @@ TEST_CASE("probe: modules and models take their parameters by name", "[apps]") {
   CHECK(probe.out().at("grad.image").shape() == image.shape());
   CHECK(probe.out().at("grad.blocks.5.mlp.fc2.weight").shape() == Shape{96, 384});
 }
+
+TEST_CASE("probe: rpe_attention by the names of a checkpoint", "[apps]") {
+  const Probe probe;
+  const Shape tokens{2, 2, 7, 4};
+  const Tensor q = normal(tokens, 1), k = normal(tokens, 2), v = normal(tokens, 3), c = normal(tokens, 4);
+  const Tensor wk = normal({1, 4, 50}, 5), wv = normal({1, 50, 4}, 6);
+  const auto spec = [](const std::string& config, const std::string& inputs) {
+    return R"({"target":"op","name":"rpe_attention","device":"cpu","config":{)" + config + R"(},"inputs":[)" + inputs +
+           "]}";
+  };
+  const std::string grid = R"("grid":[2,3],"skip":1,)";
+  const Tensors in{{"q", q},
+                   {"k", k},
+                   {"v", v},
+                   {"rpe_k.lookup_table_weight", wk},
+                   {"rpe_v.lookup_table_weight", wv},
+                   {"cotangent.out", c}};
+  const Finished run = probe.run(spec(grid + R"("rpe":"rpe-1.9-product-ctx-1-kv","scale":0.5)",
+                                      R"("q","k","v","rpe_k.lookup_table_weight","rpe_v.lookup_table_weight")"),
+                                 in);
+  INFO(run.err);
+  REQUIRE(run.status == 0);
+  CHECK(run.err.empty());
+  CHECK(probe.out().tensors.size() == 6);
+  CHECK(probe.out().at("grad.rpe_k.lookup_table_weight").shape() == wk.shape());
+  CHECK(probe.out().at("grad.rpe_v.lookup_table_weight").shape() == wv.shape());
+  const Tensors plain{{"q", q}, {"k", k}, {"v", v}, {"cotangent.out", c}};
+  CHECK(probe.run(spec(grid + R"("rpe":"none")", R"("q","k","v")"), plain).status == 0);
+  const Tensor w = normal({2, 4, 8}, 7);
+  const Tensors cross{{"q", q},
+                      {"k", k},
+                      {"v", v},
+                      {"rpe_q.rp_rows.lookup_table_weight", w},
+                      {"rpe_q.rp_cols.lookup_table_weight", w},
+                      {"cotangent.out", c}};
+  CHECK(probe
+            .run(spec(grid + R"("rpe":"rpe-1.9-cross-ctx-0-q")",
+                      R"("q","k","v","rpe_q.rp_rows.lookup_table_weight","rpe_q.rp_cols.lookup_table_weight")"),
+                 cross)
+            .status == 0);
+  CHECK(probe.out().at("grad.rpe_q.rp_cols.lookup_table_weight").shape() == w.shape());
+}
+
+TEST_CASE("probe: a missing table of rpe_attention is one error", "[apps]") {
+  const Probe probe;
+  const Tensor x = normal({1, 2, 7, 4}, 1);
+  const std::string spec = R"({"target":"op","name":"rpe_attention","device":"cpu","inputs":["q","k","v"],"config":)"
+                           R"({"grid":[2,3],"skip":1,"rpe":"rpe-1.9-product-bias-1-k"}})";
+  CHECK(probe.fails(probe.run(spec, {{"q", x}, {"k", x}, {"v", x}}),
+                    "rpe_attention: rpe-1.9-product-bias-1-k needs the table rpe_k.lookup_table_bias") == 2);
+}

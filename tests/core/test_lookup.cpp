@@ -1,0 +1,46 @@
+#include <vector>
+
+#include "core/lookup.h"
+#include "tests/support/catch.h"
+
+using namespace vitrine;
+
+TEST_CASE("add_lookup for tables of any size and rows of any length", "[unit]") {
+  const auto check = []<class T>(T) {
+    for (int64_t size : {1, 15, 16, 17, 32, 33, 50, 63, 64, 65, 130}) {
+      std::vector<T> table(static_cast<size_t>(size));
+      for (size_t t = 0; t < table.size(); ++t) table[t] = T(3 * t + 1);
+      for (int64_t n : {0, 1, 15, 16, 17, 40}) {
+        std::vector<int32_t> ids;
+        for (int64_t j = 0; j < n; ++j) ids.push_back(int32_t((7 * j + size - 1) % size));
+        std::vector<T> y(size_t(n) + 1, T(5)), expected = y;
+        for (size_t j = 0; j < ids.size(); ++j) expected[j] += table[size_t(ids[j])];
+        add_lookup(table.data(), size, ids.data(), n, y.data());
+        INFO("size " << size << ", length " << n);
+        CHECK(y == expected);
+      }
+    }
+  };
+  check(float());
+  check(double());
+}
+
+TEST_CASE("masked loads and stores touch their lanes only", "[unit]") {
+  const auto check = []<class T>(T) {
+    constexpr int lanes = simd::kLanes<T>;
+    std::vector<T> from(static_cast<size_t>(lanes)), to(from.size(), T(-1));
+    for (int i = 0; i < lanes; ++i) from[size_t(i)] = T(i + 1);
+    for (uint32_t mask = 0; mask < 1u << std::min(lanes, 10); ++mask) {
+      const auto v = simd::load_masked(from.data(), mask);
+      auto out = to;
+      simd::store_masked(out.data(), simd::load(from.data()), mask);
+      for (int i = 0; i < lanes; ++i) {
+        const bool on = mask >> i & 1;
+        REQUIRE(v[i] == (on ? T(i + 1) : T(0)));
+        REQUIRE(out[size_t(i)] == (on ? T(i + 1) : T(-1)));
+      }
+    }
+  };
+  check(float());
+  check(double());
+}
