@@ -85,6 +85,7 @@ void Recorder::write_json(const std::string& file) const {
 const std::string& module_path() { return path; }
 
 PathScope::PathScope(const std::string& name, Mode mode) : previous_(path), exceptions_(std::uncaught_exceptions()) {
+  failed_path.clear();  // of an exception that was dealt with
   if (mode == Mode::replace) {
     path = name;
   } else {
