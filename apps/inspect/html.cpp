@@ -4,8 +4,8 @@
 #include <cmath>
 #include <cstdio>
 
-#include "apps/cli.h"
 #include "apps/inspect/terms.h"
+#include "core/error.h"
 
 namespace vitrine::apps {
 namespace {
@@ -28,8 +28,6 @@ size_t sequence_length(const std::string& text, size_t at) {
                    (first == 0xF0 && second < 0x90) || (first == 0xF4 && second > 0x8F);
   return bad ? 0 : length;
 }
-
-std::string scaled(double x, const char* unit) { return significant(x) + " " + unit; }
 
 }  // namespace
 
@@ -78,24 +76,5 @@ std::string bar(double fraction) {
   snprintf(width, sizeof width, "%.2f", percent);
   return format("<span class=bar><i style=\"width:{}%\"></i></span>", width);
 }
-
-std::string time_text(double us) {
-  if (us < 1e3) return scaled(us, "µs");
-  return us < 1e6 ? scaled(us / 1e3, "ms") : scaled(us / 1e6, "s");
-}
-
-std::string bytes_text(int64_t bytes) {
-  if (bytes < 1000) return std::to_string(bytes) + " B";
-  const double x = double(bytes);
-  return x < 1e6 ? scaled(x / 1e3, "kB") : x < 1e9 ? scaled(x / 1e6, "MB") : scaled(x / 1e9, "GB");
-}
-
-std::string number_text(double x) {
-  char text[32];
-  snprintf(text, sizeof text, "%.3g", x);
-  return text;
-}
-
-std::string percent_text(double share) { return std::isfinite(share) ? significant(100 * share) + " %" : "-"; }
 
 }  // namespace vitrine::apps

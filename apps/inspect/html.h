@@ -23,6 +23,6 @@ std::string bar(double fraction);
 std::string time_text(double us);        ///< "12.3 ms"
 std::string bytes_text(int64_t bytes);   ///< "1.25 MB"
 std::string number_text(double x);       ///< three significant digits
-std::string percent_text(double share);  ///< "12.3 %"
+std::string percent_text(double share);  ///< "12.3 %", as HTML
 
 }  // namespace vitrine::apps

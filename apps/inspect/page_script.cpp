@@ -125,18 +125,22 @@ function oklch(lightness, chroma, angle) {
 }
 
 const gridMaps = [];
+/// A row a layer; with few heads the later half of the layers stands beside the earlier one.
 function makeGrid() {
-  const heads = Math.max(...layers.map(l => l.heads)), size = heads > 8 ? 72 : heads > 4 ? 92 : 112;
-  byId('grid').style.gridTemplateColumns = `max-content repeat(${heads}, ${size}px)`;
-  byId('grid').append(element('span'), ...Array.from({length: heads}, (_, h) => element('span', {className: 'top', textContent: `head ${h}`})));
-  layers.forEach((layer, l) => {
-    byId('grid').append(element('span', {textContent: layer.path}));
+  const heads = Math.max(...layers.map(l => l.heads)), size = heads > 8 ? 72 : heads > 4 ? 92 : 104;
+  const sides = heads <= 4 && layers.length > 3 ? 2 : 1, rows = Math.ceil(layers.length / sides), grid = byId('grid');
+  grid.style.gridTemplateColumns = Array(sides).fill(`max-content repeat(${heads}, ${size}px)`).join(' ');
+  for (let side = 0; side < sides; ++side)
+    grid.append(element('span'), ...Array.from({length: heads}, (_, h) => element('span', {className: 'top', textContent: `head ${h}`})));
+  for (let i = 0; i < rows * sides; ++i) {
+    const side = i % sides, l = Math.floor(i / sides) + side * rows, layer = layers[l];
+    grid.append(element('span', {className: side ? 'name second' : 'name', textContent: layer ? layer.path : ''}));
     for (let h = 0; h < heads; ++h) {
-      const map = h < layer.heads ? makeMap({l, h, t: ''}) : element('span');
-      if (h < layer.heads) gridMaps.push(map);
-      byId('grid').append(map);
+      const map = layer && h < layer.heads ? makeMap({l, h, t: ''}) : element('span');
+      if (layer && h < layer.heads) gridMaps.push(map);
+      grid.append(map);
     }
-  });
+  }
 }
 function drawGrid(q) {
   const t = state.t, rows = gridMaps.map(m => row(m.dataset.l, m.dataset.h, t, q)), common = most(rows, t);

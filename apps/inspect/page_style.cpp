@@ -56,14 +56,14 @@ button { font: inherit; font-size: 13px; color: inherit; background: var(--panel
   border-radius: 5px; padding: 2px 10px; cursor: pointer; }
 button.on { border-color: var(--accent); box-shadow: inset 0 0 0 1px var(--accent); }
 .detail { display: flex; flex-wrap: wrap; gap: 16px; }
-.detail figure { width: 186px; } .detail figcaption b { color: var(--text); font-weight: 600; }
+.detail figure { width: 180px; } .detail figcaption b { color: var(--text); font-weight: 600; }
 .map { position: relative; aspect-ratio: var(--w) / var(--h); cursor: pointer; }
 .map canvas { width: 100%; height: 100%; display: block; image-rendering: pixelated; }
 .ramp { height: 6px; margin: 6px 0 2px; border-radius: 2px; }
 .controls { margin: 20px 0 4px; display: flex; gap: 8px 20px; flex-wrap: wrap; font-size: 14px; }
 #grid { display: grid; gap: 6px; align-items: center; justify-content: start; font-size: 13px; color: var(--muted); padding: 4px; }
 #grid .map.on { outline: 2px solid var(--accent); outline-offset: 2px; }
-#grid .top { text-align: center; }
+#grid .top { text-align: center; } #grid .name { padding-right: 8px; } #grid .name.second { padding-left: 40px; }
 .memory { width: 100%; max-width: 960px; display: block; font-size: 12px; }
 .memory text { fill: var(--muted); } .memory .rule { stroke: var(--line); } .memory .line { fill: none; stroke: var(--accent); stroke-width: 1.5; }
 .memory .area { fill: var(--accent); opacity: 0.15; } .memory .turn { stroke: var(--muted); stroke-dasharray: 3 3; }
@@ -71,8 +71,9 @@ button.on { border-color: var(--accent); box-shadow: inset 0 0 0 1px var(--accen
 .row { display: grid; grid-template-columns: 132px 108px minmax(0, 3fr) minmax(0, 2fr) 64px 90px 76px 76px; gap: 12px; align-items: baseline;
   padding: 3px 4px 3px 22px; border-top: 1px solid var(--line); }
 .row span { overflow-wrap: anywhere; } .row > span:nth-child(5), .row > span:nth-child(n+7) { text-align: right; white-space: nowrap; }
-.row .bar { min-width: 0; } .row.head { color: var(--muted); border-top: 0; }
+.row .bar { min-width: 0; background: none; } .row.head { color: var(--muted); border-top: 0; }
 details .row:not(summary) { color: var(--muted); } details .row:not(summary) > span:first-child { color: var(--text); padding-left: 12px; }
+summary.row > span:first-child { grid-column: 1 / 3; } summary.row > span:nth-child(2) { display: none; }
 summary { cursor: pointer; } summary.row { position: relative; font-weight: 550; }
 summary.row::before { content: "▸"; position: absolute; left: 6px; color: var(--muted); }
 details[open] > summary.row::before { content: "▾"; }

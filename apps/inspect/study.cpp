@@ -128,6 +128,17 @@ class MemoryLog {
   std::shared_ptr<State> state_;
 };
 
+/// The ops that no other op called; kernels are called by ops. Events come in the order in which they end.
+std::vector<trace::Event> outermost(std::span<const trace::Event> events) {
+  std::vector<trace::Event> kept;
+  for (const trace::Event& e : events) {
+    if (e.kind == trace::Event::Kind::kernel) continue;
+    while (!kept.empty() && kept.back().start_us >= e.start_us) kept.pop_back();
+    kept.push_back(e);
+  }
+  return kept;
+}
+
 /// One pass forward, and backward from logit `target`.
 TapeStudy run_tape(models::Classifier& model, const Tensor& input, int64_t target, MemoryLog& memory) {
   const Device device = input.device();
@@ -140,12 +151,14 @@ TapeStudy run_tape(models::Classifier& model, const Tensor& input, int64_t targe
   const auto start = Clock::now();
   const auto now = [&] { return std::chrono::duration<double, std::micro>(Clock::now() - start).count(); };
   const trace::Recorder recorder;
+  size_t ops_forward = 0;
   memory.listen(&tape, start);
   memory.note();
   {
     const Tensor logit = model.logits(input).select(0, 0).select(0, target);
     synchronize(device);
     tape.forward_us = now();
+    ops_forward = recorder.events().size();
     logit.backward();
   }
   synchronize(device);
@@ -153,8 +166,8 @@ TapeStudy run_tape(models::Classifier& model, const Tensor& input, int64_t targe
   memory.note();
   memory.listen(nullptr, start);
   tape.peak_bytes = memory_of.stats().peak_bytes;
-  for (const trace::Event& e : recorder.events())
-    if (e.kind != trace::Event::Kind::kernel) tape.events.push_back(e);
+  const std::span<const trace::Event> events(recorder.events());
+  tape.forward = outermost(events.first(ops_forward)), tape.backward = outermost(events.subspan(ops_forward));
   return tape;
 }
 

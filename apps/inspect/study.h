@@ -38,7 +38,7 @@ struct TapeStudy {
     double us;
     int64_t live_bytes;
   };
-  std::vector<trace::Event> events;  ///< forward and backward, without kernels
+  std::vector<trace::Event> forward, backward;  ///< ops, without what ops call
   double forward_us = 0, backward_us = 0;
   std::vector<MemoryPoint> memory;  ///< at the end of each module, and before each module's backward
   int64_t start_bytes = 0, peak_bytes = 0;

@@ -17,10 +17,13 @@ std::string group_of(const std::string& path) {
   return path.substr(0, path.find('.', dot + 1));
 }
 
-/// "[2, 3] f32 cpu, [3] f32 cpu" without what the page says once.
+/// "[2, 3] f32 cpu, [3] f32 cpu, undefined" without what the page says once: "[2, 3], [3], –".
 std::string short_shapes(std::string shapes, const std::string& usual) {
-  const std::string suffix = " " + usual;
-  for (size_t at = 0; (at = shapes.find(suffix, at)) != std::string::npos;) shapes.erase(at, suffix.size());
+  const auto replace = [&](const std::string& what, const std::string& with) {
+    for (size_t at = 0; (at = shapes.find(what, at)) != std::string::npos;) shapes.replace(at, what.size(), with);
+  };
+  replace(" " + usual, "");
+  replace("undefined", "–");
   return shapes;
 }
 
@@ -32,10 +35,9 @@ struct Group {
 };
 
 /// By module, in the order in which they first ran.
-std::vector<Group> grouped(const std::vector<Event>& events, Event::Kind kind) {
+std::vector<Group> grouped(const std::vector<Event>& events) {
   std::vector<Group> groups;
   for (const Event& e : events) {
-    if (e.kind != kind) continue;
     const std::string name = group_of(e.module_path);
     auto at = std::find_if(groups.begin(), groups.end(), [&](const Group& g) { return g.name == name; });
     if (at == groups.end()) at = groups.insert(groups.end(), Group{.name = name, .events = {}});
@@ -53,8 +55,10 @@ std::string cells(const std::vector<std::string>& html) {
 
 std::string bytes_or_none(int64_t bytes) { return bytes > 0 ? bytes_text(bytes) : ""; }
 
-std::string pass_table(const Page& page, Event::Kind kind, const char* title, double wall_us) {
-  const std::vector<Group> groups = grouped(page.study.tape.events, kind);
+std::string pass_table(const Page& page, bool forward) {
+  const TapeStudy& tape = page.study.tape;
+  const double wall_us = forward ? tape.forward_us : tape.backward_us;
+  const std::vector<Group> groups = grouped(forward ? tape.forward : tape.backward);
   Group total;
   double slowest = 0, slowest_group = 0;
   size_t ops = 0;
@@ -64,10 +68,9 @@ std::string pass_table(const Page& page, Event::Kind kind, const char* title, do
     ops += g.events.size();
     for (const Event* e : g.events) slowest = std::max(slowest, e->duration_us);
   }
-  const bool forward = kind == Event::Kind::forward;
-  std::string html = format("<h3>{}</h3>\n<p>{} ops in {}: {} inside of ops, {} between them; {} allocated", title, ops,
-                            time_text(wall_us), time_text(total.us), time_text(std::max(0.0, wall_us - total.us)),
-                            bytes_text(total.allocated));
+  std::string html = format("<h3>{}</h3>\n<p>{} ops in {}: {} inside of ops, {} between them; {} allocated",
+                            forward ? "Forward" : "Backward", ops, time_text(wall_us), time_text(total.us),
+                            time_text(std::max(0.0, wall_us - total.us)), bytes_text(total.allocated));
   if (forward) html += format(", {} saved for backward", bytes_text(total.saved));
   html += ".</p>\n<div class=scroll><div class=tape>\n<div class=\"row head\">" +
           cells({"op", "module", forward ? "inputs" : "gradients of the outputs", "attributes", "time", "", "allocated",
@@ -140,8 +143,9 @@ std::string tape_section(const Page& page) {
     html +=
         " On this device an op's time is that of its launch, unless VITRINE_SYNC=1 is set; the totals include the "
         "work.";
-  html += format(" Shapes are of {} where nothing else is said. A module opens to its ops.</p>\n",
-                 html_text(page.dtype_and_device));
+  html += format(
+      " Shapes are of {} where nothing else is said; – is an argument left out. A module opens to its ops.</p>\n",
+      html_text(page.dtype_and_device));
   html += format(
       "<h3>Memory over time</h3>\n<p>Bytes live beside the {} that are there before it (weights, image, and what "
       "the program holds), at the end of each module and again when backward passes it. The peak, also within ops, is "
@@ -151,8 +155,8 @@ std::string tape_section(const Page& page) {
   html +=
       "<p class=controls><button type=button id=open>open all</button> <button type=button id=close>close "
       "all</button></p>\n";
-  html += pass_table(page, Event::Kind::forward, "Forward", tape.forward_us);
-  html += pass_table(page, Event::Kind::backward, "Backward", tape.backward_us);
+  html += pass_table(page, true);
+  html += pass_table(page, false);
   return html + "</section>\n";
 }
 
