@@ -39,6 +39,7 @@ int run_command(const Command& command, int argc, char** argv) {
   const std::string name = command.name;
   CLI::App app(command.description, "vitrine " + name);
   app.allow_extras();  // rejected below, with the nearest flag
+  app.option_defaults()->multi_option_policy(CLI::MultiOptionPolicy::TakeLast);  // of a flag given twice
   const std::function<int()> action = command.setup(app);
   try {
     app.parse(argc, argv);

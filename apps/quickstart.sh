@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # From a fresh clone to a trained model: installs what is missing (Debian, Ubuntu), builds, trains a small vision transformer with
-# relative positions, and evaluates it.
+# relative positions, evaluates it, and shows what it predicts for a few images.
 #
 #   apps/quickstart.sh                 five epochs of Fashion-MNIST; on the generated data set `shapes` where that is not to be had
 #   apps/quickstart.sh --epochs 1      further flags go to `vitrine train`
@@ -34,12 +34,17 @@ build/vitrine train --model deit_micro_patch4_28 --data $data --rpe rpe-1.9-prod
 echo "== evaluating"
 build/vitrine eval --checkpoint $out/checkpoint.safetensors --data $data
 
+echo "== predicting: labels are in the files' names"
+build/vitrine samples --data $data --count 5 --out $out/samples >/dev/null
+build/vitrine predict --checkpoint $out/checkpoint.safetensors $out/samples/*.png
+
 cat <<END
 
 Made:
   $out/checkpoint.safetensors    the trained model; also best.safetensors
   $out/metrics.jsonl             a line per epoch
   $out/curves.svg                the same as a picture, for any browser
+  $out/samples/                  a few test images
 
 Next:
   build/vitrine predict --checkpoint $out/checkpoint.safetensors IMAGE...    what it sees in a picture

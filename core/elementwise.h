@@ -54,6 +54,14 @@ template <class F, class R, class... A>
   for (int64_t i = 0; i < n; ++i) out[i] = f(in[i]...);
 }
 
+/// Left as it is when made: a tuple of arrays would be zeroed for every row.
+template <class A>
+struct RunBuffer {
+  static constexpr int64_t kSize = 256;
+  A values[kSize];
+  RunBuffer() {}
+};
+
 /// A strided run as contiguous values of A: itself where it is that, else a copy in `buffer`.
 template <class A, class T>
 const A* gather_run(const T* run, int64_t step, int64_t n, A* buffer) {
@@ -86,13 +94,13 @@ void elementwise_run(std::index_sequence<I...>, F f, const int64_t* step, int64_
   if constexpr (std::is_same_v<R, Out> && (std::is_same_v<In, accumulate_t<In>> && ...)) {
     if (step[0] == 1 && ((step[1 + I] == 1) && ...)) return apply_run<F, R, accumulate_t<In>...>(f, n, out, in...);
   }
-  constexpr int64_t kBuffer = 256;
+  constexpr int64_t kBuffer = RunBuffer<R>::kSize;
   R result[kBuffer];
-  std::tuple<std::array<accumulate_t<In>, kBuffer>...> buffers;
+  std::tuple<RunBuffer<accumulate_t<In>>...> buffers;
   for (int64_t i = 0; i < n; i += kBuffer) {
     const int64_t m = std::min(kBuffer, n - i);
     apply_run<F, R, accumulate_t<In>...>(
-        f, m, result, gather_run(in + i * step[1 + I], step[1 + I], m, std::get<I>(buffers).data())...);
+        f, m, result, gather_run(in + i * step[1 + I], step[1 + I], m, std::get<I>(buffers).values)...);
     scatter_run(result, out + i * step[0], step[0], m);
   }
 }

@@ -1,8 +1,43 @@
 #pragma once
+#include <array>
 #include <cstdint>
 #include <limits>
 
+#include "core/simd.h"
+
 namespace vitrine {
+
+/// sums[k] = sum of f(0)[k] ... f(n-1)[k]: 16 interleaved partial sums, twice, added in a fixed order, so the compiler
+/// may vectorize it without reordering. The 16 are folded by halves of constant length, which stay in registers.
+template <int K, class A, class F>
+std::array<A, K> row_sums(int64_t n, F f) {
+  constexpr int kLanes = 16;
+  A even[K][kLanes] = {}, odd[K][kLanes] = {};
+  int64_t i = 0;
+  for (; i + 2 * kLanes <= n; i += 2 * kLanes) {
+    for (int l = 0; l < kLanes; ++l) {
+      const std::array<A, K> v = f(i + l);
+      for (int k = 0; k < K; ++k) even[k][l] += v[k];
+    }
+    for (int l = 0; l < kLanes; ++l) {
+      const std::array<A, K> v = f(i + kLanes + l);
+      for (int k = 0; k < K; ++k) odd[k][l] += v[k];
+    }
+  }
+  std::array<A, K> sums = {};
+  for (; i < n; ++i) {
+    const std::array<A, K> v = f(i);
+    for (int k = 0; k < K; ++k) sums[k] += v[k];
+  }
+  for (int k = 0; k < K; ++k) {
+    A eight[8], four[4];
+    for (int l = 0; l < kLanes; ++l) even[k][l] += odd[k][l];
+    for (int l = 0; l < 8; ++l) eight[l] = even[k][l] + even[k][l + 8];
+    for (int l = 0; l < 4; ++l) four[l] = eight[l] + eight[l + 4];
+    sums[k] += (four[0] + four[2]) + (four[1] + four[3]);
+  }
+  return sums;
+}
 
 /// Sum of f(0) ... f(n-1) in 16 interleaved partial sums added in a fixed order: the compiler may vectorize it without
 /// reordering.
@@ -36,6 +71,23 @@ A row_max(int64_t n, F f) {
   for (; i < n; ++i) m = larger(m, f(i));
   for (int l = 0; l < kLanes; ++l) m = larger(m, lanes[l]);
   return m;
+}
+
+/// Sum over i < n of f(x_i...), where each x is a row of T and f takes values of A or vectors of them: two registers of
+/// partial sums, folded in a fixed order. Explicit vectors, where the compiler leaves row_sum scalar.
+template <class A, class F, class... T>
+A row_sum_of(int64_t n, F f, const T*... x) {
+  constexpr int64_t kLanes = simd::kLanes<A>;
+  simd::Vec<A> even{}, odd{};
+  int64_t i = 0;
+  for (; i + 2 * kLanes <= n; i += 2 * kLanes) {
+    even += f(simd::load_as<A>(x + i)...);
+    odd += f(simd::load_as<A>(x + i + kLanes)...);
+  }
+  if (i + kLanes <= n) even += f(simd::load_as<A>(x + i)...), i += kLanes;
+  A tail = 0;
+  for (; i < n; ++i) tail += f(A(x[i])...);
+  return simd::horizontal_sum<A>(even + odd) + tail;
 }
 
 }  // namespace vitrine

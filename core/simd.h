@@ -5,6 +5,8 @@
 #include <cstring>
 #include <type_traits>
 #include <utility>
+
+#include "core/float16.h"
 #if defined(__AVX__)
 #include <immintrin.h>
 #endif
@@ -43,6 +45,23 @@ inline Vec<T> load(const T* p) {
   Vec<T> v;
   std::memcpy(&v, p, sizeof v);
   return v;
+}
+
+/// The kLanes<A> elements at `p` as a vector of A.
+template <class A, class T>
+inline Vec<A> load_as(const T* p) {
+  constexpr int n = kLanes<A>;
+  if constexpr (std::is_same_v<A, T>) {
+    return load(p);
+  } else if constexpr (std::is_same_v<T, bf16> && std::is_same_v<A, float>) {
+    Vec<uint16_t, n> bits;
+    std::memcpy(&bits, p, sizeof bits);
+    return std::bit_cast<Vec<A>>(__builtin_convertvector(bits, Vec<uint32_t, n>) << 16);
+  } else {
+    Vec<A> v{};
+    for (int i = 0; i < n; ++i) v[i] = A(p[i]);
+    return v;
+  }
 }
 
 template <class T>

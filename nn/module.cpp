@@ -15,7 +15,7 @@ std::string join(const std::string& prefix, const std::string& name) {
 std::string listed(const char* what, const std::vector<std::string>& names) {
   constexpr size_t kMost = 8;
   if (names.empty()) return "";
-  std::string text = format("\n  {} ({}): ", what, names.size());
+  std::string text = format("; {} {}: ", names.size(), what);
   for (size_t i = 0; i < std::min(kMost, names.size()); ++i) text += (i ? ", " : "") + names[i];
   return names.size() > kMost ? text + ", ..." : text;
 }
@@ -35,7 +35,7 @@ void copy_by_name(const char* what, const NamedTensors& own, const NamedTensors&
 }
 
 std::string LoadReport::text() const {
-  return listed("missing", missing) + listed("unexpected", unexpected) + listed("wrong shape", mismatched);
+  return listed("missing", missing) + listed("unexpected", unexpected) + listed("of another shape", mismatched);
 }
 
 Module::Module(Scope scope)
@@ -128,7 +128,7 @@ LoadReport Module::load_state_dict(const NamedTensors& values, Strict strict) {
   }
   for (const auto& [name, t] : values)
     if (given.contains(name)) report.unexpected.push_back(name);
-  check(strict == Strict::no || report.complete(), "the weights do not fit the model:{}", report.text());
+  check(strict == Strict::no || report.complete(), "the weights do not fit the model{}", report.text());
   const NoGrad no_grad;
   for (auto& [own, value] : copies) own.copy_(value);
   return report;

@@ -48,9 +48,9 @@ void copy_by_name(const char* what, const NamedTensors& own, const NamedTensors&
 
 /// What load_state_dict found.
 struct LoadReport {
-  std::vector<std::string> loaded, missing, unexpected, mismatched;  ///< mismatched: "head.weight: [10, 192], file has"
+  std::vector<std::string> loaded, missing, unexpected, mismatched;  ///< mismatched: "head.weight: is [10, 8], got [5, 8]"
   bool complete() const { return missing.empty() && unexpected.empty() && mismatched.empty(); }
-  std::string text() const;  ///< one line per kind that is not empty
+  std::string text() const;  ///< what does not fit, in one line; empty if all does
 };
 
 /// A node of the tree of parameters. Neither copied nor moved: children keep a pointer to their parent.

@@ -34,6 +34,7 @@ Json ClassifierSpec::json() const {
           {"drop_path", options.drop_path},
           {"dropout", options.dropout},
           {"data", data},
+          {"data_seed", data_seed},
           {"preprocessing",
            {{"height", p.height}, {"width", p.width}, {"grey", p.grey}, {"mean", p.mean}, {"std", p.std}}},
           {"labels", labels}};
@@ -52,6 +53,7 @@ ClassifierSpec ClassifierSpec::from_json(const Json& document, const std::string
     spec.options.drop_path = document.at("drop_path").get<double>();
     spec.options.dropout = document.at("dropout").get<double>();
     spec.data = document.at("data").get<std::string>();
+    spec.data_seed = document.at("data_seed").get<uint64_t>();
     const Json& p = document.at("preprocessing");
     spec.preprocessing = {.height = p.at("height").get<int64_t>(),
                           .width = p.at("width").get<int64_t>(),

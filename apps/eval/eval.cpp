@@ -22,7 +22,8 @@ int eval(const Flags& flags) {
   flags.apply();
   const Device device = flags.device();
   const LoadedClassifier loaded = load_classifier(flags.checkpoint, device, flags.ema);
-  const auto dataset = data::open_dataset(flags.data.empty() ? loaded.spec.data : flags.data, data::Split::test, flags.seed);
+  const auto dataset = data::open_dataset(flags.data.empty() ? loaded.spec.data : flags.data, data::Split::test,
+                                          loaded.spec.data_seed);
   Progress progress("eval", "images", dataset->size());
   const Accuracy found = evaluate(*loaded.model, *dataset, device, flags.dtype(), flags.batch_size, flags.workers,
                                   [&](int64_t images) { return progress.update(images), true; });

@@ -67,7 +67,7 @@ std::function<int()> setup(CLI::App& app) {
   flags->add_to(app);
   app.add_option("--checkpoint", flags->checkpoint, "file written by vitrine train")->required();
   app.add_flag("--ema", flags->ema, "use the averaged weights");
-  app.add_option("IMAGE", flags->images, "JPEG, PNG, BMP, GIF, PSD, TGA or PNM files")->required();
+  app.add_option("IMAGE", flags->images, "JPEG, PNG or BMP files")->required();
   return [flags] { return predict(*flags); };
 }
 

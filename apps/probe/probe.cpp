@@ -40,12 +40,7 @@ AttributeValue to_attribute(const std::string& where, const Json& value) {
 }
 
 /// SPEC.json as checked values.
-struct Request {
-  std::string target;
-  OpProbe probe;
-};
-
-Request read_request(const std::string& file) {
+ProbeRequest read_request(const std::string& file) {
   const Json spec = read_json(file);
   check<IoError>(spec.is_object(), "{}: must be an object with \"target\", \"name\", \"config\", \"inputs\"", file);
   const auto text = [&](const char* key, const char* otherwise) {
@@ -53,20 +48,24 @@ Request read_request(const std::string& file) {
     check<IoError>(spec.contains(key) && spec[key].is_string(), "{}: \"{}\" must be given, as a text", file, key);
     return spec[key].get<std::string>();
   };
-  Request request;
+  ProbeRequest request;
   request.target = text("target", nullptr);
-  request.probe.name = text("name", nullptr);
-  request.probe.device = text("device", "");
+  request.name = text("name", nullptr);
+  request.device = text("device", "");
   const Json config = spec.value("config", Json::object());
   check<IoError>(config.is_object(), "{}: \"config\" must be an object", file);
   for (const auto& [key, value] : config.items())
-    request.probe.attributes.emplace_back(key, to_attribute(format("{}: \"config\": \"{}\"", file, key), value));
+    request.attributes.emplace_back(key, to_attribute(format("{}: \"config\": \"{}\"", file, key), value));
+  if (spec.contains("init")) {
+    check<IoError>(spec["init"].is_boolean(), "{}: \"init\" must be true or false", file);
+    request.init = spec["init"].get<bool>();
+  }
   if (spec.contains("inputs")) {
     const Json& inputs = spec["inputs"];
     check<IoError>(
         inputs.is_array() && std::all_of(inputs.begin(), inputs.end(), [](const Json& v) { return v.is_string(); }),
         "{}: \"inputs\" must be a list of tensor names", file);
-    request.probe.inputs = inputs.get<std::vector<std::string>>();
+    request.inputs = inputs.get<std::vector<std::string>>();
   }
   return request;
 }
@@ -98,16 +97,14 @@ std::function<int()> setup(CLI::App& app) {
   app.add_option("OUT.safetensors", options->out, "receives outputs by name and gradients as grad.NAME")->required();
   return [options] {
     options->apply();
-    Request request = read_request(options->spec);
-    check<UsageError>(request.target != "module" && request.target != "model",
-                      "{}: target \"{}\" cannot be probed yet: it arrives with nn/ and models/; \"op\" can",
-                      options->spec, request.target);
-    check<UsageError>(request.target == "op", "{}: unknown target \"{}\"; \"op\" can be probed", options->spec,
-                      request.target);
-    if (!options->device_text.empty() || request.probe.device.empty())
-      request.probe.device = to_string(options->device());
-    request.probe.file = options->in;
-    const data::Safetensors out = probe_op(request.probe, data::read_safetensors(options->in));
+    ProbeRequest request = read_request(options->spec);
+    const bool op = request.target == "op";
+    check<UsageError>(op || request.target == "module" || request.target == "model",
+                      "{}: unknown target \"{}\"; op, module and model can be probed", options->spec, request.target);
+    if (!options->device_text.empty() || request.device.empty()) request.device = to_string(options->device());
+    request.file = options->in;
+    const data::Safetensors in = data::read_safetensors(options->in);
+    const data::Safetensors out = op ? probe_op(request, in) : probe_module(request, in);
     data::write_safetensors(options->out, out);
     report(options->out, out, options->json);
     return int(kDone);
@@ -115,7 +112,7 @@ std::function<int()> setup(CLI::App& app) {
 }
 
 const RegisterCommand command({"probe",
-                               "Runs one op on given tensors, forward and backward, and writes outputs and gradients",
+                               "Runs an op, module or model on given tensors, forward and backward, and writes outputs and gradients",
                                setup});
 
 }  // namespace

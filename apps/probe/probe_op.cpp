@@ -45,7 +45,7 @@ void warn_of_attributes(const OpSpec& spec, const Attributes& attributes) {
 }
 
 /// The op's arguments in order, on the device; undefined where none is given.
-Inputs gather_inputs(const OpSpec& spec, const OpProbe& probe, const data::Safetensors& in, Device device) {
+Inputs gather_inputs(const OpSpec& spec, const ProbeRequest& probe, const data::Safetensors& in, Device device) {
   for (const std::string& name : probe.inputs.value_or(std::vector<std::string>()))
     check<UsageError>(contains(spec.arguments, name), "probe: {} has no argument '{}'; did you mean {}?", spec.name,
                       name, nearest(name, spec.arguments));
@@ -64,9 +64,10 @@ Inputs gather_inputs(const OpSpec& spec, const OpProbe& probe, const data::Safet
       format("{}: there is no tensor '{}', the first argument of {}", probe.file, spec.arguments[0], spec.name));
 }
 
-/// The cotangent of each output, undefined where the file has none. Every `cotangent.` tensor must fit an output.
-Gradients gather_cotangents(const OpProbe& probe, const data::Safetensors& in, const std::vector<std::string>& names,
-                            const Outputs& outputs) {
+}  // namespace
+
+std::vector<Tensor> gather_cotangents(const ProbeRequest& probe, const data::Safetensors& in,
+                                      const std::vector<std::string>& names, const std::vector<Tensor>& outputs) {
   Gradients cotangents(outputs.size());
   std::vector<std::string> valid;
   for (const std::string& name : names) valid.push_back(kCotangent + name);
@@ -85,15 +86,17 @@ Gradients gather_cotangents(const OpProbe& probe, const data::Safetensors& in, c
   return cotangents;
 }
 
-}  // namespace
+bool has_cotangents(const data::Safetensors& in) {
+  return std::any_of(in.tensors.begin(), in.tensors.end(),
+                     [](const auto& pair) { return pair.first.starts_with(kCotangent); });
+}
 
-data::Safetensors probe_op(const OpProbe& probe, const data::Safetensors& in) {
+data::Safetensors probe_op(const ProbeRequest& probe, const data::Safetensors& in) {
   const OpSpec& spec = find_spec(probe.name);
   const Device device = usable_device(probe.device);
   warn_of_attributes(spec, probe.attributes);
   Inputs inputs = gather_inputs(spec, probe, in, device);
-  const bool backward = std::any_of(in.tensors.begin(), in.tensors.end(),
-                                    [](const auto& pair) { return pair.first.starts_with(kCotangent); });
+  const bool backward = has_cotangents(in);
   for (size_t i = 0; i < inputs.size(); ++i)
     if (backward && testing::takes_gradient(spec, inputs, i)) inputs[i] = inputs[i].detach().set_requires_grad();
 

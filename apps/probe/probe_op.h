@@ -8,12 +8,14 @@
 
 namespace vitrine::apps {
 
-/// One call of a registered op by name.
-struct OpProbe {
+/// One call of a registered op, module or model by name.
+struct ProbeRequest {
+  std::string target;  ///< "op", "module" or "model"
   std::string name;
   Attributes attributes;
   std::string device;
   std::optional<std::vector<std::string>> inputs;  ///< arguments to pass; those found in the file if absent
+  bool init = false;                               ///< draw the parameters that the file lacks
   std::string file;                                ///< where the tensors come from, for messages
 };
 
@@ -24,6 +26,20 @@ struct OpProbe {
 ///         (zeros where none flows), on the CPU, in the inputs' dtypes
 /// @throws UsageError for an unknown op, argument or device, and for arguments that the op rejects;
 ///         IoError for a missing tensor, or a cotangent that fits no output
-data::Safetensors probe_op(const OpProbe& probe, const data::Safetensors& in);
+data::Safetensors probe_op(const ProbeRequest& probe, const data::Safetensors& in);
+
+/// The same for a module or model: `deit_attention` (dim, heads, grid, skip, rpe; input x), or any classifier
+/// (num_classes, image_size, rpe, ape; input image). Parameters are read from `in` by their state_dict keys. Parameters
+/// are f64 if the input is, else f32. Runs in evaluation mode.
+///
+/// @return `out` and, after a backward, `grad.NAME` of the input and of every parameter
+/// @throws UsageError for an unknown name or setting; IoError for a parameter that is missing or has another shape
+data::Safetensors probe_module(const ProbeRequest& probe, const data::Safetensors& in);
+
+/// The cotangent of each output, undefined where `in` has none. @throws IoError for one that fits no output
+std::vector<Tensor> gather_cotangents(const ProbeRequest& probe, const data::Safetensors& in,
+                                      const std::vector<std::string>& names, const std::vector<Tensor>& outputs);
+/// Whether `in` holds any cotangent.
+bool has_cotangents(const data::Safetensors& in);
 
 }  // namespace vitrine::apps

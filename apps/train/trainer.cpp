@@ -20,7 +20,10 @@ using Clock = std::chrono::steady_clock;
 double seconds_since(Clock::time_point start) { return std::chrono::duration<double>(Clock::now() - start).count(); }
 
 ClassifierSpec spec_of(const TrainConfig& config, const data::Dataset& dataset) {
-  ClassifierSpec spec{.model = config.model, .data = config.data, .preprocessing = dataset.preprocessing(),
+  ClassifierSpec spec{.model = config.model,
+                      .data = config.data,
+                      .data_seed = config.seed,
+                      .preprocessing = dataset.preprocessing(),
                       .labels = dataset.labels()};
   spec.options = {.num_classes = config.num_classes ? config.num_classes : dataset.num_classes(),
                   .image_size = config.image_size ? config.image_size : dataset.preprocessing().height,

@@ -1,3 +1,6 @@
+#include <algorithm>
+#include <cstring>
+
 #include "core/kernels/fold_cpu.h"
 #include "core/kernels/kernels.h"
 #include "core/strided.h"
@@ -12,7 +15,11 @@ void fill_cpu(Tensor& y, double value) {
     const T v = convert<T>(value);
     for_each_row(plan, [&](const int64_t(&at)[1], int64_t n) {
       const int64_t step = plan.dims ? plan.strides[0][plan.dims - 1] : 1;
-      for (int64_t i = 0; i < n; ++i) out[at[0] + i * step] = v;
+      if (step == 1) {
+        std::fill_n(out + at[0], n, v);
+      } else {
+        for (int64_t i = 0; i < n; ++i) out[at[0] + i * step] = v;
+      }
     });
   });
 }
@@ -29,7 +36,13 @@ void copy_cpu(const Tensor& x, Tensor& y) {
         To* a = to + at[0];
         const From* b = from + at[1];
         if (dy == 1 && dx == 1) {
-          for (int64_t i = 0; i < n; ++i) a[i] = convert<To>(b[i]);
+          if constexpr (std::is_same_v<To, From> && std::is_class_v<To>) {
+            std::memmove(a, b, size_t(n) * sizeof(To));  // convert would pass through f32
+          } else {
+            for (int64_t i = 0; i < n; ++i) a[i] = convert<To>(b[i]);
+          }
+        } else if (dy == 1 && dx == 0) {
+          std::fill_n(a, n, convert<To>(*b));
         } else {
           for (int64_t i = 0; i < n; ++i) a[i * dy] = convert<To>(b[i * dx]);
         }
@@ -65,7 +78,12 @@ void scale_cpu(Tensor& y, double factor) {
     using A = accumulate_t<T>;
     T* out = y.mutable_data<T>();
     for_each_row(plan, [&](const int64_t(&at)[1], int64_t n) {
-      for (int64_t i = 0; i < n; ++i) out[at[0] + i * step] = T(A(out[at[0] + i * step]) * A(factor));
+      T* to = out + at[0];
+      if (step == 1) {
+        for (int64_t i = 0; i < n; ++i) to[i] = T(A(to[i]) * A(factor));
+      } else {
+        for (int64_t i = 0; i < n; ++i) to[i * step] = T(A(to[i * step]) * A(factor));
+      }
     });
   });
 }

@@ -1,4 +1,5 @@
 #pragma once
+#include <array>
 #include <vector>
 
 #include "core/dtype.h"
@@ -8,22 +9,32 @@
 namespace vitrine::kernels {
 namespace fold_detail {
 
+/// All lanes combined, halves first. The halves have constant length, so that they stay in registers.
+template <class Fold, class State, size_t N>
+State combine_lanes(const Fold& fold, const std::array<State, N>& lanes) {
+  if constexpr (N == 1) {
+    return lanes[0];
+  } else {
+    std::array<State, N / 2> half;
+    for (size_t l = 0; l < N / 2; ++l) half[l] = fold.combine(lanes[l], lanes[l + N / 2]);
+    return combine_lanes(fold, half);
+  }
+}
+
 /// n points `step` apart, in interleaved partial folds that are combined in a fixed order: vectorized without
 /// reordering.
 template <bool kDense, class Fold, class T>
 auto fold_run(const Fold& fold, const T* x, accumulate_t<T> p, int64_t first, int64_t n, int64_t step) {
   using A = accumulate_t<T>;
   constexpr int kLanes = 32;
-  decltype(fold.start()) lanes[kLanes];
-  for (auto& lane : lanes) lane = fold.start();
+  std::array<decltype(fold.start()), kLanes> lanes;
+  lanes.fill(fold.start());
   int64_t i = 0;
   for (; i + kLanes <= n; i += kLanes)
     for (int l = 0; l < kLanes; ++l)
       lanes[l] = fold.combine(lanes[l], fold.term(A(x[(i + l) * (kDense ? 1 : step)]), p, first + i + l));
   for (int l = 0; i < n; ++i, ++l) lanes[l] = fold.combine(lanes[l], fold.term(A(x[i * step]), p, first + i));
-  for (int half = kLanes / 2; half; half /= 2)
-    for (int l = 0; l < half; ++l) lanes[l] = fold.combine(lanes[l], lanes[l + half]);
-  return lanes[0];
+  return combine_lanes(fold, lanes);
 }
 
 /// Points [begin, end) of the reduced dims, for one output.
@@ -32,6 +43,7 @@ auto fold_points(const Fold& fold, const T* x, accumulate_t<T> p, const StridedP
                  int64_t end) {
   const int inner = reduced.dims - 1;
   const int64_t n = reduced.dims ? reduced.sizes[inner] : 1, step = reduced.dims ? reduced.strides[0][inner] : 1;
+  if (reduced.dims == 1 && step == 1) return fold_run<true>(fold, x + begin, p, begin, end - begin, 1);
   auto state = fold.start();
   for (int64_t r = begin; r < end;) {
     int64_t at[1];

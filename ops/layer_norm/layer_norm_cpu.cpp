@@ -1,44 +1,13 @@
+#include <algorithm>
 #include <array>
 #include <cmath>
 
 #include "core/parallel.h"
+#include "core/reduce_row.h"
 #include "ops/layer_norm/layer_norm_kernels.h"
 
 namespace vitrine::ops {
 namespace {
-
-/// sums[k] = sum of f(0)[k] ... f(n-1)[k]: 16 interleaved partial sums, twice, added in a fixed order. Unlike row_sum
-/// it folds the 16 by halves of constant length, which stay in registers: for rows of a few hundred elements that
-/// matters.
-template <int K, class A, class F>
-std::array<A, K> row_sums(int64_t n, F f) {
-  constexpr int kLanes = 16;
-  A even[K][kLanes] = {}, odd[K][kLanes] = {};
-  int64_t i = 0;
-  for (; i + 2 * kLanes <= n; i += 2 * kLanes) {
-    for (int l = 0; l < kLanes; ++l) {
-      const std::array<A, K> v = f(i + l);
-      for (int k = 0; k < K; ++k) even[k][l] += v[k];
-    }
-    for (int l = 0; l < kLanes; ++l) {
-      const std::array<A, K> v = f(i + kLanes + l);
-      for (int k = 0; k < K; ++k) odd[k][l] += v[k];
-    }
-  }
-  std::array<A, K> sums = {};
-  for (; i < n; ++i) {
-    const std::array<A, K> v = f(i);
-    for (int k = 0; k < K; ++k) sums[k] += v[k];
-  }
-  for (int k = 0; k < K; ++k) {
-    A eight[8], four[4];
-    for (int l = 0; l < kLanes; ++l) even[k][l] += odd[k][l];
-    for (int l = 0; l < 8; ++l) eight[l] = even[k][l] + even[k][l + 8];
-    for (int l = 0; l < 4; ++l) four[l] = eight[l] + eight[l + 4];
-    sums[k] += (four[0] + four[2]) + (four[1] + four[3]);
-  }
-  return sums;
-}
 
 template <class T, class A = accumulate_t<T>>
 struct Forward {
@@ -48,22 +17,14 @@ struct Forward {
   A *mean, *rstd;
   int64_t n;
 
-  using One = std::array<A, 1>;
-
-  /// The mean of a row, and its address after adding the residual.
-  A mean_of(int64_t r, const T*& row) const {
-    row = x + r * n;
-    if (residual) {
-      const T *from = row, *other = residual + r * n;
-      T* to = sum + r * n;
-      for (int64_t i = 0; i < n; ++i) to[i] = T(A(from[i]) + A(other[i]));
-      row = to;
-    }
-    return row_sums<1, A>(n, [from = row](int64_t i) { return One{A(from[i])}; })[0] / A(n);
-  }
-  A rstd_of(const T* row, A m) const {
-    const auto square = [=](int64_t i) { return One{(A(row[i]) - m) * (A(row[i]) - m)}; };
-    return 1 / std::sqrt(row_sums<1, A>(n, square)[0] / A(n) + eps);
+  /// The address of row r, after adding the residual.
+  const T* summed(int64_t r) const {
+    const T* from = x + r * n;
+    if (!residual) return from;
+    const T* other = residual + r * n;
+    T* to = sum + r * n;
+    for (int64_t i = 0; i < n; ++i) to[i] = T(A(from[i]) + A(other[i]));
+    return to;
   }
   void write(const T* row, A m, A scale, T* to) const {
     if (weight && bias) {
@@ -76,18 +37,28 @@ struct Forward {
       for (int64_t i = 0; i < n; ++i) to[i] = T((A(row[i]) - m) * scale);
     }
   }
-  /// The mean of the next row is found between the two dependent steps of this one, so that the processor can overlap
-  /// their latencies.
-  void rows(int64_t begin, int64_t end) const {
-    const T *row = nullptr, *next = nullptr;
-    A next_mean = mean_of(begin, next);
-    for (int64_t r = begin; r < end; ++r) {
-      row = next;
-      const A m = next_mean, scale = rstd_of(row, m);
-      mean[r] = m, rstd[r] = scale;
-      if (r + 1 < end) next_mean = mean_of(r + 1, next);
-      write(row, m, scale, y + r * n);
+  /// Up to kBundle rows step by step: each of the two reductions of a row waits for its own adds, and the processor
+  /// overlaps the waits of neighbouring rows.
+  static constexpr int kBundle = 4;
+  void bundle(int64_t first, int64_t last) const {
+    const T* row[kBundle];
+    A m[kBundle], scale[kBundle];
+    const int count = int(last - first);
+    for (int r = 0; r < count; ++r) {
+      row[r] = summed(first + r);
+      m[r] = row_sum_of<A>(
+                 n, [](auto v) { return v; }, row[r]) /
+             A(n);
     }
+    for (int r = 0; r < count; ++r) {
+      const auto square = [c = m[r]](auto v) { return (v - c) * (v - c); };
+      scale[r] = 1 / std::sqrt(row_sum_of<A>(n, square, row[r]) / A(n) + eps);
+      mean[first + r] = m[r], rstd[first + r] = scale[r];
+    }
+    for (int r = 0; r < count; ++r) write(row[r], m[r], scale[r], y + (first + r) * n);
+  }
+  void rows(int64_t begin, int64_t end) const {
+    for (int64_t r = begin; r < end; r += kBundle) bundle(r, std::min(end, r + kBundle));
   }
 };
 

@@ -1,3 +1,4 @@
+#include <limits>
 #include <utility>
 #include <vector>
 
@@ -9,12 +10,28 @@
 namespace vitrine::ops {
 namespace {
 
-/// exp(x_i - m) into `e`, m = max x; returns {m, sum of e}. One plain loop per step, so that each is vectorized.
+constexpr int64_t kBlock = 16;
+int64_t padded(int64_t n) { return (n + kBlock - 1) / kBlock * kBlock; }
+
+/// exp(x_i - m) into `e`, m = max x; returns {m, sum of e}. One plain loop per step, so that each is vectorized. `e` is
+/// filled with exp(-inf) up to a whole block, so that the exponentials have no remainder.
 template <class T, class A>
 std::pair<A, A> exponentials(const T* x, A* __restrict e, int64_t n) {
-  const A m = row_max<A>(n, [&](int64_t i) { return A(x[i]); });
-  for (int64_t i = 0; i < n; ++i) e[i] = vm::exp_weight(A(x[i]) - m);
-  return {m, row_sum<A>(n, [&](int64_t i) { return e[i]; })};
+  constexpr int64_t kLanes = simd::kLanes<A>;
+  const int64_t whole = padded(n);
+  auto most = simd::broadcast(-std::numeric_limits<A>::infinity());
+  int64_t i = 0;
+  for (; i + kLanes <= n; i += kLanes) {
+    const auto v = simd::load_as<A>(x + i);
+    simd::store(e + i, v);
+    most = simd::max(most, v);
+  }
+  for (int64_t j = i; j < whole; ++j) e[j] = j < n ? A(x[j]) : -std::numeric_limits<A>::infinity();
+  for (; i < whole; i += kLanes) most = simd::max(most, simd::load(e + i));
+  const A m = simd::horizontal_max<A>(most);
+  for (int64_t j = 0; j < whole; ++j) e[j] = vm::exp_weight(e[j] - m);
+  return {m, row_sum_of<A>(
+                 whole, [](auto v) { return v; }, static_cast<const A*>(e))};
 }
 
 template <class T, class A>
@@ -25,7 +42,8 @@ void softmax_row(const T* x, T* y, A* e, int64_t n) {
 template <class T>
 void softmax_backward_row(const T* y, const T* dy, T* dx, int64_t n) {
   using A = accumulate_t<T>;
-  const A dot = row_sum<A>(n, [&](int64_t i) { return A(y[i]) * A(dy[i]); });
+  const A dot = row_sum_of<A>(
+      n, [](auto a, auto b) { return a * b; }, y, dy);
   for (int64_t i = 0; i < n; ++i) dx[i] = T(A(y[i]) * (A(dy[i]) - dot));
 }
 template <class T, class A>
@@ -37,8 +55,9 @@ void log_softmax_row(const T* x, T* y, A* e, int64_t n) {
 template <class T>
 void log_softmax_backward_row(const T* y, const T* dy, T* dx, int64_t n) {
   using A = accumulate_t<T>;
-  const A sum = row_sum<A>(n, [&](int64_t i) { return A(dy[i]); });
-  for (int64_t i = 0; i < n; ++i) dx[i] = T(A(dy[i]) - vm::exp(A(y[i])) * sum);
+  const A sum = row_sum_of<A>(
+      n, [](auto v) { return v; }, dy);
+  for (int64_t i = 0; i < n; ++i) dx[i] = T(A(dy[i]) - vm::exp_weight(A(y[i])) * sum);
 }
 
 /// f(first row, end) on pieces of a contiguous [..., n] tensor.
@@ -47,7 +66,7 @@ void row_pieces(const Tensor& x, F f) {
   const int64_t n = x.size(-1);
   if (n) parallel_for(x.numel() / n, std::max<int64_t>(1, 8192 / n), f);
 }
-/// row(x, y, scratch, n) on every row; the scratch is of n values in accumulate_t.
+/// row(x, y, scratch, n) on every row; the scratch is of padded(n) values in accumulate_t.
 template <class Row>
 void forward(const Tensor& x, Tensor& y, Row row) {
   const int64_t n = x.size(-1);
@@ -55,7 +74,7 @@ void forward(const Tensor& x, Tensor& y, Row row) {
     const T* from = x.data<T>();
     T* to = y.mutable_data<T>();
     row_pieces(x, [=](int64_t begin, int64_t end) {
-      std::vector<accumulate_t<T>> scratch(static_cast<size_t>(n));
+      std::vector<accumulate_t<T>> scratch(static_cast<size_t>(padded(n)));
       for (int64_t r = begin; r < end; ++r) row(from + r * n, to + r * n, scratch.data(), n);
     });
   });

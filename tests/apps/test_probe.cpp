@@ -104,7 +104,8 @@ TEST_CASE("probe: a wrong request ends in one error and no file", "[apps]") {
     return R"({"target":")" + target + R"(","name":")" + name + "\"" + rest + "}";
   };
   CHECK(probe.fails(probe.run(spec("op", "softmxa", ""), in), "unknown op 'softmxa'; did you mean softmax") == 2);
-  CHECK(probe.fails(probe.run(spec("module", "deit_attention", ""), in), "arrives with nn/ and models/") == 2);
+  CHECK(probe.fails(probe.run(spec("module", "deit_atention", ""), in), "unknown module 'deit_atention'") == 2);
+  CHECK(probe.fails(probe.run(spec("model", "deit_attention", ""), in), "no tensor 'image'") == 3);
   CHECK(probe.fails(probe.run(spec("layer", "softmax", ""), in), "unknown target \"layer\"") == 2);
   CHECK(probe.fails(probe.run(spec("op", "softmax", R"(,"config":{"dim":2})"), in), "dim 2 is out of range") == 2);
   CHECK(probe.fails(probe.run(spec("op", "softmax", R"(,"config":{"dim":"last"})"), in), "'dim'") == 2);
@@ -135,4 +136,38 @@ TEST_CASE("probe: files that cannot be read or written end with status 3", "[app
                     "none: cannot be opened") == 3);
   data::write_safetensors(in, {.tensors = {{"x", ones({2, 3})}}, .metadata = {}});
   CHECK(probe.fails(run_program({"probe", spec, in, probe.folder.file("no/such/out")}), "no/such/out") == 3);
+}
+
+TEST_CASE("probe: modules and models take their parameters by name", "[apps]") {
+  const Probe probe;
+  const std::string fixture = std::string(VITRINE_SOURCE_DIR) + "/tests/fixtures/deit/rpe_product_k.safetensors";
+  const data::Safetensors recorded = data::read_safetensors(fixture);
+  const std::string spec = R"({"target":"module","name":"deit_attention","inputs":["x"],
+      "config":{"dim":8,"heads":2,"grid":[3,4],"skip":1,"rpe":"rpe-1.9-product-ctx-1-k"}})";
+  Tensors in;
+  for (const auto& [name, t] : recorded.tensors)
+    if (name != "out" && !name.starts_with("grad.")) in.emplace_back(name, t);
+  Tensors less = in;
+  std::erase_if(less, [](const auto& pair) { return pair.first == "proj.bias"; });
+  CHECK(probe.fails(probe.run(spec, less), "no tensor 'proj.bias', a parameter of deit_attention") == 3);
+
+  const Tensor image = normal({2, 3, 28, 28}, 8, Dtype::f32), cotangent = normal({2, 4}, 9, Dtype::f32);
+  CHECK(probe.fails(probe.run(R"({"target":"model","name":"deit_micro_patch4_28","config":{"classes":4}})",
+                              {{"image", image}}), "no setting 'classes'; did you mean num_classes") == 2);
+
+  REQUIRE(probe.run(spec, in).status == 0);
+  const data::Safetensors out = probe.out();
+  for (const char* name : {"out", "grad.x", "grad.qkv.weight", "grad.rpe_k.lookup_table_weight"}) {
+    INFO(name);
+    CHECK(out.at(name).dtype() == Dtype::f64);
+    const std::vector<double> ours = out.at(name).to_vector(), theirs = recorded.at(name).to_vector();
+    REQUIRE(ours.size() == theirs.size());
+    for (size_t i = 0; i < ours.size(); ++i) CHECK(std::abs(ours[i] - theirs[i]) < 1e-11);
+  }
+
+  const std::string model = R"({"target":"model","name":"deit_micro_patch4_28","init":true,"config":{"num_classes":4}})";
+  REQUIRE(probe.run(model, {{"image", image}, {"cotangent.out", cotangent}}).status == 0);
+  CHECK(probe.out().at("out").shape() == Shape{2, 4});
+  CHECK(probe.out().at("grad.image").shape() == image.shape());
+  CHECK(probe.out().at("grad.blocks.5.mlp.fc2.weight").shape() == Shape{96, 384});
 }

@@ -1,0 +1,233 @@
+#include <sys/resource.h>
+
+#include <cmath>
+#include <csignal>
+
+#include "data/checkpoint/safetensors.h"
+#include "data/image/image.h"
+#include "tests/apps/run_program.h"
+#include "tests/support/catch.h"
+
+using namespace vitrine;
+using namespace vitrine::testing;
+
+namespace {
+
+void append_u32(std::string& out, uint32_t x) {
+  for (int shift = 24; shift >= 0; shift -= 8) out += char(x >> shift);
+}
+
+/// An MNIST folder of idx files with `train` and `test` images: class c has a bright bar at row 2 c + 4.
+struct TinyMnist {
+  explicit TinyMnist(const ScratchFolder& folder, int train = 96, int test = 40) : path(folder.file("mnist")) {
+    std::filesystem::create_directories(path);
+    for (const auto& [stem, count] : {std::pair{"train", train}, {"t10k", test}}) {
+      std::string images, labels;
+      append_u32(images, 0x803), append_u32(labels, 0x801);
+      for (const int n : {count, 28, 28}) append_u32(images, uint32_t(n));
+      append_u32(labels, uint32_t(count));
+      for (int i = 0; i < count; ++i) {
+        const int label = i % 10;
+        labels += char(label);
+        for (int p = 0; p < 28 * 28; ++p) images += char(p / 28 == 2 * label + 4 ? 255 : (i * 31 + p * 7) % 64);
+      }
+      std::ofstream(path + "/" + stem + "-images-idx3-ubyte", std::ios::binary) << images;
+      std::ofstream(path + "/" + stem + "-labels-idx1-ubyte", std::ios::binary) << labels;
+    }
+  }
+  std::string path;
+};
+
+/// A run of 2 epochs of 6 steps each, with everything random switched on.
+std::vector<std::string> train_words(const TinyMnist& data, const std::string& out, std::vector<std::string> more = {}) {
+  std::vector<std::string> words = {"train", "--data", "mnist:" + data.path, "--out", out, "--epochs", "2", "--batch-size",
+                                    "16", "--rpe", "rpe-1.9-product-ctx-1-k", "--drop-path", "0.2", "--dropout", "0.1",
+                                    "--pad-crop", "2", "--ema", "0.9", "--clip-grad", "1", "--seed", "7"};
+  words.insert(words.end(), more.begin(), more.end());
+  return words;
+}
+
+/// Runs the program and sends it `signal` after so many milliseconds. Returns its exit status, 128 + signal if killed.
+int run_and_signal(const std::vector<std::string>& arguments, int milliseconds, int signal) {
+  std::vector<char*> words = {const_cast<char*>(VITRINE_PROGRAM)};
+  for (const std::string& a : arguments) words.push_back(const_cast<char*>(a.c_str()));
+  words.push_back(nullptr);
+  const pid_t pid = fork();
+  if (pid == 0) {
+    const int null = open("/dev/null", O_WRONLY);
+    dup2(null, 1), dup2(null, 2);
+    execv(VITRINE_PROGRAM, words.data());
+    _exit(127);
+  }
+  usleep(useconds_t(milliseconds) * 1000);
+  kill(pid, signal);
+  int status = 0;
+  waitpid(pid, &status, 0);
+  return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+}
+
+std::vector<nlohmann::json> metrics(const std::string& folder) {
+  std::vector<nlohmann::json> lines;
+  std::ifstream in(folder + "/metrics.jsonl");
+  for (std::string line; std::getline(in, line);) lines.push_back(nlohmann::json::parse(line));
+  return lines;
+}
+
+void check_same_run(const std::string& a, const std::string& b) {
+  for (const char* name : {"/checkpoint.safetensors", "/best.safetensors"}) {
+    const data::Safetensors x = data::read_safetensors(a + name), y = data::read_safetensors(b + name);
+    REQUIRE(x.tensors.size() == y.tensors.size());
+    for (size_t i = 0; i < x.tensors.size(); ++i) {
+      INFO(name << " " << x.tensors[i].first);
+      CHECK(x.tensors[i].first == y.tensors[i].first);
+      CHECK(x.tensors[i].second.to_vector() == y.tensors[i].second.to_vector());
+    }
+  }
+  const auto x = metrics(a), y = metrics(b);
+  REQUIRE(x.size() == y.size());
+  for (size_t i = 0; i < x.size(); ++i)
+    for (const char* key : {"epoch", "train_loss", "test_loss", "test_acc1", "test_acc5", "lr"}) CHECK(x[i][key] == y[i][key]);
+}
+
+}  // namespace
+
+TEST_CASE("train, eval and predict: a run leaves what the contract says", "[apps]") {
+  const ScratchFolder folder("train");
+  const TinyMnist data(folder);
+  const std::string out = folder.file("run");
+  const Finished run = run_program(train_words(
+      data, out, {"--json", "--lr", "0.002", "--epochs", "15", "--pad-crop", "0", "--dropout", "0", "--drop-path", "0"}));
+  INFO(run.err);
+  REQUIRE(run.status == 0);
+  const auto lines = metrics(out);
+  REQUIRE(lines.size() == 15);
+  for (const char* key : {"epoch", "train_loss", "test_loss", "test_acc1", "test_acc5", "lr", "images_per_s", "seconds"})
+    CHECK(lines[14].contains(key));
+  CHECK(run.json() == lines[14]);
+  CHECK(lines[14]["epoch"] == 14);
+  CHECK(double(lines[14]["train_loss"]) < double(lines[0]["train_loss"]));
+  CHECK(double(lines[14]["test_acc1"]) > 50);  // ten classes of one bright row each
+  for (const char* name : {"checkpoint.safetensors", "best.safetensors", "config.json", "curves.svg"})
+    CHECK(std::filesystem::exists(out + "/" + name));
+  CHECK(nlohmann::json::parse(std::ifstream(out + "/config.json"))["batch_size"] == 16);
+
+  const Finished eval = run_program({"eval", "--checkpoint", out + "/checkpoint.safetensors", "--data",
+                                     "mnist:" + data.path, "--json"});
+  REQUIRE(eval.status == 0);
+  CHECK(eval.json()["top1"] == lines[14]["test_acc1"]);
+  CHECK(eval.json()["loss"] == lines[14]["test_loss"]);
+  CHECK(eval.json()["images"] == 40);
+
+  data::Image image{.height = 28, .width = 28, .channels = 1, .pixels = std::vector<uint8_t>(28 * 28, 20)};
+  for (int x = 0; x < 28; ++x) image.row(2 * 7 + 4)[x] = 255;  // class 7
+  data::write_png(folder.file("seven.png"), image);
+  const Finished predict = run_program({"predict", "--checkpoint", out + "/best.safetensors", folder.file("seven.png"), "--json"});
+  REQUIRE(predict.status == 0);
+  const auto top = predict.json()[0]["top"];
+  REQUIRE(top.size() == 5);
+  CHECK(predict.json()[0]["file"] == folder.file("seven.png"));
+  double sum = 0;
+  for (const auto& guess : top) sum += double(guess["probability"]);
+  CHECK(sum <= 1 + 1e-6);
+  CHECK(double(top[0]["probability"]) >= double(top[1]["probability"]));
+}
+
+TEST_CASE("train: a run killed again and again ends with the same bits", "[apps]") {
+  const ScratchFolder folder("resume");
+  const TinyMnist data(folder);
+  REQUIRE(run_program(train_words(data, folder.file("whole"))).status == 0);
+  const std::string out = folder.file("killed");
+  const std::vector<std::string> words = train_words(data, out, {"--resume", "--save-every", "0"});
+  int kills = 0, status = -1;
+  for (int milliseconds = 60; milliseconds < 4000 && status != 0; milliseconds += milliseconds / 3) {
+    status = run_and_signal(words, milliseconds, SIGKILL);
+    kills += status == 128 + SIGKILL;
+  }
+  if (status != 0) status = run_program(words).status;
+  REQUIRE(status == 0);
+  CHECK(kills > 0);
+  check_same_run(folder.file("whole"), out);
+}
+
+TEST_CASE("train: Ctrl-C leaves a checkpoint to go on from", "[apps]") {
+  const ScratchFolder folder("interrupt");
+  const TinyMnist data(folder, 16 * 400);
+  const std::string out = folder.file("run");
+  CHECK(run_and_signal(train_words(data, out), 1500, SIGINT) == 130);
+  const data::Safetensors file = data::read_safetensors(out + "/checkpoint.safetensors");
+  nlohmann::json state;
+  for (const auto& [key, value] : file.metadata)
+    if (key == "vitrine.training") state = nlohmann::json::parse(value);
+  CHECK(state["epoch"].get<int>() + state["step"].get<int>() > 0);
+  CHECK(std::filesystem::exists(out + "/config.json"));
+  for (const auto& entry : std::filesystem::directory_iterator(out)) CHECK(entry.path().extension() != ".tmp");
+}
+
+TEST_CASE("train: what is wrong is said once, with the right status", "[apps]") {
+  const ScratchFolder folder("trainerrors");
+  const TinyMnist data(folder);
+  const auto fails = [&](std::vector<std::string> words, const std::string& part) {
+    const Finished run = run_program(words);
+    INFO(run.err);
+    CHECK(run.err.find(part) != std::string::npos);
+    CHECK(run.out.empty());
+    return run.status;
+  };
+  const std::string out = folder.file("run");
+  CHECK(fails({"train"}, "--out") == 2);
+  CHECK(fails(train_words(data, out, {"--model", "deit_micro_patch4"}), "unknown model 'deit_micro_patch4'; did you mean deit_micro_patch4_28") == 2);
+  CHECK(fails(train_words(data, out, {"--leerning-rate", "1"}), "unknown flag --leerning-rate") == 2);
+  CHECK(fails(train_words(data, out, {"--dropout", "1.5"}), "--dropout must be in [0, 1)") == 2);
+  CHECK(fails(train_words(data, out, {"--opt", "adam"}), "--opt must be adamw or sgd") == 2);
+  CHECK(fails(train_words(data, out, {"--ape", "rotary"}), "unknown absolute encoding 'rotary'") == 2);
+  CHECK(fails(train_words(data, out, {"--batch-size", "1000"}), "--batch-size 1000 is larger than the 96 images") == 2);
+  CHECK(fails(train_words(data, out, {"--num-classes", "7"}), "has 10 classes, but the model's head has 7") == 2);
+  CHECK(fails(train_words(data, out, {"--image-size", "32"}), "images are 28 x 28, but the model takes 32 x 32") == 2);
+  CHECK(fails(train_words(data, out, {"--data", "mnist:/no/such"}), "/no/such") == 3);
+  CHECK(fails(train_words(data, folder.write("file", "x") + "/run"), "cannot be made") == 3);
+  CHECK(fails(train_words(data, out, {"--lr", "1e9", "--warmup-epochs", "0"}), "the loss is") == 1);
+  std::filesystem::remove_all(out);
+
+  REQUIRE(run_program(train_words(data, out, {"--epochs", "1"})).status == 0);
+  CHECK(fails(train_words(data, out), "holds a run already; add --resume") == 2);
+  CHECK(fails(train_words(data, out, {"--resume", "--epochs", "1", "--lr", "0.5"}), "--lr 0.001, not 0.5") == 2);
+  CHECK(fails(train_words(data, out, {"--resume", "--epochs", "1", "--model", "deit_tiny_patch4_32"}), "--model \"deit_micro_patch4_28\"") == 2);
+  const std::string checkpoint = out + "/checkpoint.safetensors", bytes = folder.read("run/checkpoint.safetensors");
+  folder.write("run/checkpoint.safetensors", bytes.substr(0, bytes.size() / 2));
+  CHECK(fails({"train", "--resume", "--out", out}, "checkpoint.safetensors") == 3);
+  CHECK(fails({"eval", "--checkpoint", checkpoint}, "checkpoint.safetensors") == 3);
+  data::write_safetensors(checkpoint, {.tensors = {{"x", zeros({2})}}});
+  CHECK(fails({"eval", "--checkpoint", checkpoint}, "is no checkpoint of this program") == 3);
+  CHECK(fails({"predict", "--checkpoint", checkpoint, "a.png"}, "is no checkpoint of this program") == 3);
+  CHECK(fails({"train", "--resume", "--out", out}, "has no metadata") == 3);
+  CHECK(fails({"eval", "--checkpoint", out + "/none.safetensors"}, "none.safetensors: no such file") == 3);
+
+  data::Safetensors other = data::read_safetensors(out + "/best.safetensors");
+  other.tensors.erase(other.tensors.begin());
+  data::write_safetensors(checkpoint, other);
+  CHECK(fails({"eval", "--checkpoint", checkpoint}, "do not fit the model; 1 missing: cls_token") == 3);
+  CHECK(fails({"predict", "--checkpoint", out + "/best.safetensors", folder.write("no.png", "PNG?")}, "no.png") == 3);
+  CHECK(fails({"eval", "--checkpoint", out + "/best.safetensors", "--data", "shapes"}, "images are 32 x 32") == 2);
+}
+
+TEST_CASE("train: a full disk loses nothing that was there", "[apps]") {
+  const ScratchFolder folder("diskfull");
+  const TinyMnist data(folder);
+  const std::string out = folder.file("run");
+  REQUIRE(run_program(train_words(data, out, {"--epochs", "1"})).status == 0);
+  const std::string before = folder.read("run/checkpoint.safetensors");
+  // A limit on the size of files stands for the disk; children inherit it, and the ignored signal too.
+  rlimit limit{}, small{1 << 16, RLIM_INFINITY};
+  getrlimit(RLIMIT_FSIZE, &limit);
+  small.rlim_max = limit.rlim_max;
+  const auto previous = std::signal(SIGXFSZ, SIG_IGN);
+  setrlimit(RLIMIT_FSIZE, &small);
+  const Finished run = run_program(train_words(data, folder.file("other")));
+  setrlimit(RLIMIT_FSIZE, &limit);
+  std::signal(SIGXFSZ, previous);
+  INFO(run.err);
+  CHECK(run.status == 3);
+  CHECK(run.err.find("checkpoint.safetensors") != std::string::npos);
+  CHECK(folder.read("run/checkpoint.safetensors") == before);
+  CHECK_FALSE(std::filesystem::exists(folder.file("other") + "/checkpoint.safetensors"));
+}

@@ -1,0 +1,208 @@
+#include <cmath>
+
+#include "data/checkpoint/safetensors.h"
+#include "models/deit/deit.h"
+#include "nn/optim/optimizer.h"
+#include "ops/cross_entropy/cross_entropy.h"
+#include "tests/support/catch.h"
+
+using namespace vitrine;
+using models::DeiT;
+using models::DeiTConfig;
+
+namespace {
+
+DeiTConfig small(bool distilled) {
+  return {.name = "small",
+          .image_size = 12,
+          .patch_size = 4,
+          .num_classes = 5,
+          .dim = 16,
+          .depth = 2,
+          .heads = 2,
+          .distilled = distilled};
+}
+
+data::Safetensors fixture(const std::string& name) {
+  return data::read_safetensors(std::string(VITRINE_SOURCE_DIR) + "/tests/fixtures/deit/" + name + ".safetensors");
+}
+
+nn::NamedTensors with_prefix(const data::Safetensors& file, const std::string& prefix) {
+  nn::NamedTensors list;
+  for (const auto& [name, t] : file.tensors)
+    if (name.starts_with(prefix)) list.emplace_back(name.substr(prefix.size()), t);
+  return list;
+}
+
+/// Relative L2 distance.
+double distance(const Tensor& a, const Tensor& b) {
+  REQUIRE(a.shape() == b.shape());
+  const std::vector<double> x = a.to_vector(), y = b.to_vector();
+  double difference = 0, norm = 0;
+  for (size_t i = 0; i < x.size(); ++i) difference += (x[i] - y[i]) * (x[i] - y[i]), norm += y[i] * y[i];
+  return std::sqrt(difference / std::max(norm, 1e-30));
+}
+
+Tensor loss_of(DeiT& model, const data::Safetensors& file, Device device) {
+  const Tensor logits = model(file.at("image").to(device));
+  return ops::cross_entropy(logits, file.at("target").to(device), {.label_smoothing = 0.1});
+}
+
+void check_against_timm(const std::string& name, Device device) {
+  const data::Safetensors file = fixture(name);
+  Generator rng;
+  DeiT model({.device = device, .rng = &rng}, small(name == "distilled"));
+  model.load_state_dict(with_prefix(file, "weight."));
+  model.eval();
+  CHECK(distance(model(file.at("image").to(device)).detach(), file.at("logits")) < 1e-5);
+  const Tensor loss = loss_of(model, file, device);
+  CHECK(loss.item() == Catch::Approx(file.at("loss").item()).epsilon(1e-5));
+  loss.backward();
+  for (const auto& [key, p] : model.parameters()) {
+    INFO(name << " " << key);
+    CHECK(distance(p.grad(), file.at("grad." + key)) < 1e-4);  // sums of f32 in another order
+  }
+  // From the recorded gradients: that of the keys' bias is 0 but for rounding, and AdamW would divide it by itself.
+  for (auto [key, p] : model.parameters()) p.set_grad(file.at("grad." + key).to(device));
+  nn::make_adamw(nn::decay_groups(model.parameters(), 0.05))->step(1e-2);
+  for (const auto& [key, p] : model.parameters()) {
+    INFO(name << " " << key);
+    CHECK(distance(p, file.at("stepped." + key)) < 1e-5);
+  }
+}
+
+}  // namespace
+
+TEST_CASE("deit: logits, gradients and an AdamW step equal timm's", "[model]") {
+  check_against_timm("plain", Device::cpu());
+  check_against_timm("distilled", Device::cpu());
+}
+
+TEST_CASE("deit: the emulated device computes the same", "[model]") {
+  check_against_timm("plain", Device::emulated());
+}
+
+TEST_CASE("deit: presets have the published numbers of parameters", "[model]") {
+  // DeiT's table (deit 1.1) and iRPE's (irpe 5.5).
+  const std::vector<std::pair<std::string, int64_t>> published = {
+      {"deit_tiny_patch16_224", 5717416},
+      {"deit_small_patch16_224", 22050664},
+      {"deit_base_patch16_224", 86567656},
+      {"deit_tiny_distilled_patch16_224", 5910800},
+      {"deit_small_distilled_patch16_224", 22436432},
+      {"deit_base_distilled_patch16_224", 87338192},
+      {"deit_base_patch16_384", 86859496},
+      {"deit_base_distilled_patch16_384", 87630032},
+      {"deit_tiny_patch16_224_ctx_product_50_shared_k", 5755816},
+      {"deit_small_patch16_224_ctx_euc_20_shared_k", 22113640},
+      {"deit_small_patch16_224_ctx_quant_51_shared_k", 22153576},
+      {"deit_small_patch16_224_ctx_cross_56_shared_k", 22176616},
+      {"deit_small_patch16_224_ctx_product_50_shared_k", 22089064},
+      {"deit_small_patch16_224_ctx_product_50_shared_qk", 22127464},
+      {"deit_small_patch16_224_ctx_product_50_shared_qkv", 22165864},
+      {"deit_base_patch16_224_ctx_product_50_shared_k", 86606056},
+      {"deit_base_patch16_224_ctx_product_50_shared_qkv", 86682856},
+  };
+  Generator rng;
+  for (const auto& [name, count] : published) {
+    INFO(name);
+    CHECK(models::make_classifier({.rng = &rng}, name)->parameter_count() == count);
+  }
+}
+
+TEST_CASE("deit: multiply-adds by the counting rule of the iRPE paper", "[model]") {
+  const std::vector<std::pair<std::string, int64_t>> published = {
+      {"deit_tiny_patch16_224", 1260697456},
+      {"deit_tiny_patch16_224_ctx_product_50_shared_k", 1283845744},
+      {"deit_small_patch16_224", 4612909816},
+      {"deit_small_patch16_224_ctx_product_50_shared_k", 4659206392},
+      {"deit_small_patch16_224_ctx_product_50_shared_qk", 4705502968},
+      {"deit_small_patch16_224_ctx_product_50_shared_qkv", 4885242616},
+      {"deit_base_patch16_224", 17591882248},
+      {"deit_base_patch16_224_ctx_product_50_shared_k", 17684475400},
+      {"deit_base_patch16_224_ctx_product_50_shared_qkv", 18136547848},
+  };
+  Generator rng;
+  for (const auto& [name, macs] : published) {
+    INFO(name);
+    const auto model = models::make_classifier({.rng = &rng}, name);
+    int64_t sum = 0;
+    for (const models::LayerCost& layer : model->costs()) sum += layer.macs;
+    CHECK(sum == macs);
+  }
+  int64_t products = 0;
+  for (const auto& layer : models::make_classifier({.rng = &rng}, "deit_small_patch16_224")->costs())
+    products += layer.macs_matmul;
+  CHECK(products == Catch::Approx(4598.882e6).epsilon(1e-6));
+}
+
+TEST_CASE("deit: state_dict has the official names in the official order", "[model]") {
+  Generator rng;
+  DeiT model({.rng = &rng}, small(true));
+  const data::Safetensors file = fixture("distilled");
+  nn::NamedTensors official = with_prefix(file, "weight.");
+  const nn::NamedTensors own = model.state_dict();
+  REQUIRE(own.size() == official.size());
+  CHECK(own.front().first == "cls_token");
+  CHECK(own[1].first == "dist_token");
+  CHECK(own[2].first == "pos_embed");
+  CHECK(own.back().first == "head_dist.bias");
+  const auto groups = nn::decay_groups(model.parameters(), 0.05);
+  CHECK(groups[0].parameters.front().first == "cls_token");
+  CHECK(groups[1].parameters.front().first == "dist_token");  // decayed, as the reference has it
+}
+
+TEST_CASE("deit: what cannot be built or fed says why", "[model]") {
+  Generator rng;
+  const auto message = [&](auto&& f) -> std::string {
+    try {
+      f();
+    } catch (const Error& e) {
+      return e.what();
+    }
+    return "no error";
+  };
+  const auto make = [&](const std::string& name, const models::ClassifierOptions& options) {
+    return [=, &rng] { models::make_classifier({.rng = &rng}, name, options); };
+  };
+  CHECK(message(make("deit_tinny_patch16_224", {})).starts_with("unknown model 'deit_tinny_patch16_224'; did you mean deit_tiny_patch16_224"));
+  CHECK(message(make("deit_tiny_patch4_32", {.image_size = 30})) ==
+        "deit_tiny_patch4_32: image size 30 is no multiple of the patch size 4");
+  CHECK(message(make("deit_tiny_patch4_32", {.rpe = "rpe-1.9-product-bias-1-v"})).find("bias") != std::string::npos);
+  DeiT model({.rng = &rng}, small(false));
+  CHECK(message([&] { model(zeros({1, 3, 16, 16})); }) ==
+        "small: images [1, 3, 16, 16] f32 cpu must be [B, 3, 12, 12]");
+  nn::NamedTensors weights = model.state_dict();
+  weights[0].first = "class_token";
+  weights.back().second = zeros({6});
+  CHECK(message([&] { model.load_state_dict(weights); }) ==
+        "the weights do not fit the model; 1 missing: cls_token; 1 unexpected: class_token; 1 of another shape: "
+        "head.bias: is [5], got [6]");
+}
+
+TEST_CASE("deit: training overfits eight images, with relative positions everywhere", "[model]") {
+  Generator rng{.seed = 3};
+  DeiTConfig config = small(false);
+  config.rpe = ops::parse_rpe("rpe-1.9-product-ctx-1-qkv");
+  DeiT model({.rng = &rng}, config);
+  const Tensor images = random_normal({8, 3, 12, 12}, rng);
+  const Tensor target = from_vector({0, 1, 2, 3, 4, 0, 1, 2}, {8}, {.dtype = Dtype::i64});
+  auto optimizer = nn::make_adamw(nn::decay_groups(model.parameters(), 0.05));
+  double loss = 0;
+  for (int step = 0; step < 150; ++step) {
+    const Tensor l = ops::cross_entropy(model(images), target);
+    model.zero_grad();
+    l.backward();
+    optimizer->step(3e-3);
+    loss = l.item();
+  }
+  CHECK(loss < 0.05);
+  for (const auto& [name, p] : model.parameters()) {
+    // Of the last block only the class token's query counts, and all its pairs are in one bucket.
+    if (!name.starts_with("blocks.0.attn.rpe")) continue;
+    INFO(name);
+    double largest = 0;
+    for (double x : p.to_vector()) largest = std::max(largest, std::abs(x));
+    CHECK(largest > 1e-3);  // the tables start at zero and have learned
+  }
+}
