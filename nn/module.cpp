@@ -41,6 +41,7 @@ std::string LoadReport::text() const {
 Module::Module(Scope scope)
     : parent_(scope.parent),
       name_(std::move(scope.name)),
+      called_(parent_ && !parent_->callable_ ? join(parent_->called_, name_) : name_),
       device_(scope.device),
       dtype_(scope.dtype),
       rng_(scope.rng ? scope.rng : &default_generator()) {

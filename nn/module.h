@@ -62,6 +62,8 @@ class Module {
   Module& operator=(const Module&) = delete;
 
   const std::string& name() const { return name_; }
+  /// What a call of this module adds to the path of the call around it: its name, behind those of the lists it is in.
+  const std::string& called() const { return called_; }
   std::string path() const;  ///< from the root, "blocks.3.attn"; empty for the root
   Device device() const { return device_; }
   Generator& rng() const { return *rng_; }
@@ -92,6 +94,7 @@ class Module {
   Tensor param(std::string name, const Shape& shape, const Init& init);
   Tensor buffer(std::string name, const Tensor& value, Persistent persistent);
   const std::vector<ForwardHook>& hooks() const { return hooks_; }
+  void never_called() { callable_ = false; }  ///< for lists: their items are called without them. Before items are made
 
  private:
   struct Entry {
@@ -103,11 +106,11 @@ class Module {
   void visit(const std::string& prefix, Visit&& see) const;
 
   Module* parent_;
-  std::string name_;
+  std::string name_, called_;
   Device device_;
   Dtype dtype_;
   Generator* rng_;
-  bool training_ = true;
+  bool training_ = true, callable_ = true;
   std::vector<Entry> entries_;
   std::vector<Module*> children_;
   std::vector<ForwardHook> hooks_;
@@ -146,7 +149,7 @@ class Layer : public Base {
   auto operator()(A&&... arguments) {
     const bool outermost = trace::module_path().empty();
     try {
-      const trace::PathScope scope(this->name());
+      const trace::PathScope scope(this->called());
       auto out = static_cast<Self*>(this)->forward(std::forward<A>(arguments)...);
       if constexpr (std::is_same_v<decltype(out), Tensor>) {
         for (const Module::ForwardHook& hook : this->hooks())
@@ -166,6 +169,7 @@ class ModuleList final : public Module {
  public:
   template <class Make>
   ModuleList(Scope scope, int64_t count, Make&& make) : Module(std::move(scope)) {
+    never_called();
     for (int64_t i = 0; i < count; ++i) items_.push_back(make(sub(std::to_string(i)), i));
   }
   int64_t size() const { return int64_t(items_.size()); }

@@ -93,9 +93,9 @@ Image decode_image(const std::string& file, const ImageLimits& limits) {
   return {height, width, kChannels, {decoded.get(), decoded.get() + pixels * kChannels}};
 }
 
-void write_png(const std::string& file, const Image& image) {
-  check_image("write_png", image);
-  check<ValueError>(int64_t(image.pixels.size()) + image.height <= INT_MAX, "write_png: {} x {} pixels are too many",
+std::string encode_png(const Image& image) {
+  check_image("encode_png", image);
+  check<ValueError>(int64_t(image.pixels.size()) + image.height <= INT_MAX, "encode_png: {} x {} pixels are too many",
                     image.width, image.height);
   std::string png;
   const auto append = [](void* out, void* data, int size) {
@@ -103,7 +103,12 @@ void write_png(const std::string& file, const Image& image) {
   };
   const int done = stbi_write_png_to_func(append, &png, int(image.width), int(image.height), int(image.channels),
                                           image.pixels.data(), int(image.width * image.channels));
-  check<IoError>(done && !png.empty(), "cannot write {}: out of memory", file);
+  check<OutOfMemory>(done && !png.empty(), "encode_png: out of memory for {} x {} pixels", image.width, image.height);
+  return png;
+}
+
+void write_png(const std::string& file, const Image& image) {
+  const std::string png = encode_png(image);
   write_file_atomically(file, [&](std::ostream& out) { out << png; });
 }
 

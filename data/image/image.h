@@ -31,9 +31,12 @@ struct ImageLimits {
 ///         anything is decoded), not one of these formats, damaged, truncated
 Image decode_image(const std::string& file, const ImageLimits& limits = {});
 
-/// Writes a PNG that appears whole or not at all.
+/// The bytes of a PNG file.
 /// @param image  of 1 or 3 channels
-/// @throws ValueError if the image is empty, has other channels or another number of pixels; IoError naming the file
+/// @throws ValueError if the image is empty, has other channels or another number of pixels; OutOfMemory
+std::string encode_png(const Image& image);
+
+/// Writes a PNG that appears whole or not at all. @throws as encode_png; IoError naming the file
 void write_png(const std::string& file, const Image& image);
 
 /// Luma of ITU-R 601 in all 3 channels:  (19595 R + 38470 G + 7471 B + 32768) >> 16

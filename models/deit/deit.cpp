@@ -2,6 +2,7 @@
 
 #include <cmath>
 
+#include "core/trace.h"
 #include "ops/binary/operators.h"
 #include "ops/concat/concat.h"
 
@@ -54,7 +55,9 @@ std::array<Tensor, 2> Block::forward(const Tensor& x, const Tensor& residual) {
     return branch.defined() ? norm(stream, branch) : std::array<Tensor, 2>{stream, norm(stream)};
   };
   const auto [entered, y] = normed(norm1, x, residual);
+  trace::watch("stream", entered);
   const auto [attended, z] = normed(norm2, entered, drop_path_(attn(y)));
+  trace::watch("attended", attended);
   return {attended, drop_path_(mlp(z))};
 }
 

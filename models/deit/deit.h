@@ -26,6 +26,8 @@ struct DeiTConfig {
 const std::vector<DeiTConfig>& deit_presets();
 
 /// x = x + drop_path(attn(norm1(x))); x = x + drop_path(mlp(norm2(x)))
+///
+/// Can be watched: "stream" and "attended", the residual stream as the attention and as the MLP find it.
 struct Block final : nn::Layer<Block> {
   nn::LayerNorm norm1;
   nn::Attention attn;
