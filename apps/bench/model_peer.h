@@ -13,7 +13,7 @@ class ModelPeer {
 
   /// Runs both sides once and fills in the row's peer, check and differences: relative L2 distances to `exact`, the
   /// outputs in f64. Ours must be at most 1.2 times the peer's, or what rounding explains, for the logits and for all
-  /// gradients together. A single gradient, which may be small and all noise, at most 3 times.
+  /// gradients together; the .cpp says more.
   void compare(ModelWork& work, const nn::NamedTensors& exact, BenchRow& row) const;
   double time(double budget_ms) const;
   double peak_bytes() const;  ///< by which one call makes the peer's process grow

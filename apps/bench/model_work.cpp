@@ -102,7 +102,8 @@ std::string ModelWork::label() const {
 
 std::vector<std::string> ModelWork::no_decay() const {
   std::vector<std::string> names;
-  for (const auto& [name, t] : nn::decay_groups(model_->parameters(), kDecay)[0].parameters) names.push_back(name);
+  const std::vector<nn::ParameterGroup> groups = nn::decay_groups(model_->parameters(), kDecay);
+  for (const auto& [name, t] : groups[0].parameters) names.push_back(name);
   return names;
 }
 
