@@ -8,6 +8,8 @@
 
 #include "apps/bench/machine.h"
 #include "apps/bench/peer.h"
+#include "apps/bench/profile.h"
+#include "apps/bench/suite_models.h"
 #include "apps/bench/suite_ops.h"
 #include "apps/cli.h"
 #include "core/files.h"
@@ -16,8 +18,12 @@
 namespace vitrine::apps {
 namespace {
 
+const std::vector<std::string> kSuites = {"ops", "train", "infer"};
+
 struct Options : CommonFlags {
-  std::string suite = "ops", filter, peer, peer_script, markdown;
+  std::string suite = "ops", filter, peer, peer_script, markdown, model, rpe;
+  int64_t batch_size = 0;
+  bool profile = false, eager = false;
   int rounds = 7, idle = 0;
   double budget = 60;
   const CLI::Option* precision_option = nullptr;
@@ -25,8 +31,17 @@ struct Options : CommonFlags {
   void add_all(CLI::App& app) {
     add_to(app);
     precision_option = app.get_option("--precision");
-    app.add_option("suite", suite, "ops: every op's bench samples and a chain of scalar ops (default: ops)");
+    app.add_option(
+        "suite", suite,
+        "ops: every op's bench samples and a chain of scalar ops; train: training steps; infer: inferences of "
+        "models (default: ops)");
     app.add_option("--filter", filter, "only rows whose op, or else 'op: sample', contains this text");
+    app.add_option("--model", model, "train, infer: this model (default: the suite's own rows)");
+    app.add_option("--batch-size", batch_size, "train, infer: images at once (default: the suite's own)")
+        ->check(CLI::PositiveNumber);
+    app.add_option("--rpe", rpe, "train, infer: relative positions, such as rpe-1.9-product-ctx-1-k, or none");
+    app.add_flag("--profile", profile, "train, infer: time by op instead of rows");
+    app.add_flag("--eager", eager, "train, infer: the peer may not compile, which takes it minutes");
     app.add_option("--peer", peer, "python with torch, to compare with (default: $VITRINE_PEER_PYTHON)");
     app.add_option("--peer-script", peer_script, "what it runs (default: tests/bench/peer_torch.py of the sources)");
     app.add_option("--rounds", rounds, "rounds that alternate between us and the peer (default: 7)")
@@ -36,16 +51,47 @@ struct Options : CommonFlags {
         ->check(CLI::Range(0, 3600));
     app.add_option("--markdown", markdown, "also write the table to this file");
   }
+  bool of_models() const { return suite != "ops"; }
 };
 
 void check_names(const Options& o) {
-  check<UsageError>(o.suite == "ops", "bench: unknown suite '{}'; did you mean ops?", o.suite);
+  check<UsageError>(std::find(kSuites.begin(), kSuites.end(), o.suite) != kSuites.end(),
+                    "bench: unknown suite '{}'; did you mean {}?", o.suite, nearest(o.suite, kSuites));
+  if (o.of_models()) return;
+  check<UsageError>(o.model.empty() && o.rpe.empty() && o.batch_size == 0 && !o.profile && !o.eager,
+                    "bench: --model, --batch-size, --rpe, --profile and --eager belong to bench train and bench infer");
   const std::vector<std::string> names = bench_names();
   // A filter may be part of a label, which only the samples know; one that looks like a name must be close to one.
   const bool part_of_name = std::any_of(names.begin(), names.end(),
                                         [&](const std::string& n) { return n.find(o.filter) != std::string::npos; });
   check<UsageError>(part_of_name || o.filter.find_first_of(": ,") != std::string::npos,
                     "bench: no op matches --filter {}; did you mean {}?", o.filter, nearest(o.filter, names));
+}
+
+ModelBenchOptions model_options(const Options& o) {
+  ModelBenchOptions which{.training = o.suite == "train", .model = o.model, .batch = o.batch_size, .compile = !o.eager};
+  if (!o.rpe.empty()) which.rpe = o.rpe;
+  return which;
+}
+
+int print_profiles(const Options& o, const BenchOptions& options) {
+  nlohmann::ordered_json list = nlohmann::ordered_json::array();
+  for (const ModelSetup& setup : model_setups(model_options(o)))
+    for (const Dtype dtype : options.dtypes) {
+      ModelWork work(setup, dtype, options.device, options.seed);
+      const std::vector<ProfileRow> rows = profile(work, options.rounds);
+      if (o.json) {
+        list.push_back({{"name", setup.model},
+                        {"sample", work.label()},
+                        {"dtype", to_string(dtype)},
+                        {"ops", profile_json(rows)}});
+      } else {
+        std::cout << format("{} {}, {}, {}\n\n", o.suite, setup.model, work.label(), dtype)
+                  << profile_table(rows).text() << "\n";
+      }
+    }
+  if (o.json) print_json(list);
+  return kDone;
 }
 
 struct RunningPeer {
@@ -97,6 +143,7 @@ int run(const Options& o, const std::string& command) {
   BenchOptions options{.device = o.device(), .dtypes = {Dtype::f32, Dtype::bf16}, .filter = o.filter, .seed = o.seed};
   if (o.precision_option->count() > 0) options.dtypes = {o.dtype()};
   options.rounds = o.rounds, options.budget_ms = o.budget, options.idle_seconds = o.idle;
+  if (o.profile) return print_profiles(o, options);
   const RunningPeer peer = start_peer(o);
   options.peer = peer.peer.get();
   options.peer_name = peer.name;
@@ -106,7 +153,7 @@ int run(const Options& o, const std::string& command) {
                         : row.check == "ok" ? format(", {} times the peer's speed", significant(row.ratio))
                                             : ", " + row.check);
   };
-  const std::vector<BenchRow> rows = bench_ops(options);
+  const std::vector<BenchRow> rows = o.of_models() ? bench_models(options, model_options(o)) : bench_ops(options);
   check<UsageError>(!rows.empty(), "bench: no row matches --filter {}", o.filter);
   if (!o.markdown.empty()) write_markdown(o.markdown, rows, peer, o, command);
   nlohmann::ordered_json list = nlohmann::ordered_json::array();
@@ -139,7 +186,7 @@ std::function<int()> setup(CLI::App& app) {
   };
 }
 
-const RegisterCommand command({"bench", "Times every op, alone or against a peer", setup});
+const RegisterCommand command({"bench", "Times every op, or models, alone or against a peer", setup});
 
 }  // namespace
 }  // namespace vitrine::apps

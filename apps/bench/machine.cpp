@@ -1,10 +1,12 @@
 #include "apps/bench/machine.h"
 
+#include <malloc.h>
 #include <sys/resource.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <chrono>
+#include <cmath>
 #include <fstream>
 #include <sstream>
 #include <thread>
@@ -29,6 +31,14 @@ Seconds elapsed() {
   const auto seconds = [](const timeval& t) { return double(t.tv_sec) + double(t.tv_usec) * 1e-6; };
   return {(user + nice + system + interrupts + soft + stolen) / double(sysconf(_SC_CLK_TCK)),
           seconds(own.ru_utime) + seconds(own.ru_stime), now_ms() * 1e-3};
+}
+
+/// Bytes of a line of /proc/self/status, such as "VmRSS:"; NaN if there is none.
+double resident(const std::string& key) {
+  std::ifstream in("/proc/self/status");
+  for (std::string line; std::getline(in, line);)
+    if (line.starts_with(key)) return 1024 * std::stod(line.substr(key.size()));
+  return NAN;
 }
 
 }  // namespace
@@ -61,6 +71,17 @@ double wait_for_idle(int seconds) {
     load = foreign_load(seconds > 0 ? 500 : 50);
     if (load < kIdle || now_ms() >= end) return load;
   }
+}
+
+double peak_growth(const std::function<void()>& work) {
+#if defined(__GLIBC__)
+  malloc_trim(0);
+#endif
+  // "5" makes the peak begin again from what is resident now.
+  if (std::ofstream reset("/proc/self/clear_refs"); !(reset << 5 << std::flush)) return NAN;
+  const double before = resident("VmRSS:");
+  work();
+  return std::max(resident("VmHWM:") - before, 0.);
 }
 
 }  // namespace vitrine::apps

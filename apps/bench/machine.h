@@ -1,4 +1,5 @@
 #pragma once
+#include <functional>
 #include <string>
 
 namespace vitrine::apps {
@@ -11,5 +12,9 @@ double foreign_load(int ms);
 
 /// Waits until foreign_load is below a tenth, at most `seconds`. @return the load last seen
 double wait_for_idle(int seconds);
+
+/// By how many bytes this process grows at most while `work` runs, after free memory of the C library was given back to
+/// the system. NaN where the system does not tell.
+double peak_growth(const std::function<void()>& work);
 
 }  // namespace vitrine::apps

@@ -5,9 +5,9 @@
 
 namespace vitrine::apps {
 
-/// Milliseconds of one call of each side; an empty one does not take part.
+/// Milliseconds of one call of each side; an empty one does not take part. `plain` is ours without relative positions.
 struct Sides {
-  std::function<double()> ours, peer = {}, onednn = {};
+  std::function<double()> ours, peer = {}, onednn = {}, plain = {};
 };
 
 /// Warms every side up, then measures them in turn for options.rounds rounds. Fills in the row's load, ms, system

@@ -20,15 +20,19 @@ struct Column {
 };
 
 constexpr Column kColumns[] = {
-    {"op", [](const Row& r) { return r.name; }},
+    {"name", [](const Row& r) { return r.name; }},
     {"sample", [](const Row& r) { return r.sample; }},
     {"dtype", [](const Row& r) { return r.dtype; }},
     {"pass", [](const Row& r) { return r.direction; }},
     {"ms", [](const Row& r) { return significant(r.ms); }},
+    {"images/s", [](const Row& r) { return significant(r.images_per_s); }},
     {"GFLOP/s", [](const Row& r) { return significant(r.gflops); }},
     {"GB/s", [](const Row& r) { return significant(r.gbytes_per_s); }},
     {"% of peak", [](const Row& r) { return significant(r.percent_of_peak); }},
     {"% of bare oneDNN", [](const Row& r) { return significant(r.percent_of_onednn); }},
+    {"RPE tax %", [](const Row& r) { return significant(r.rpe_tax); }},
+    {"MB", [](const Row& r) { return significant(r.process_bytes * 1e-6); }},
+    {"peer MB", [](const Row& r) { return significant(r.peer_process_bytes * 1e-6); }},
     {"peer ms", [](const Row& r) { return significant(r.peer_ms); }},
     {"ratio", [](const Row& r) { return r.check.starts_with("FAIL") ? "FAIL" : significant(r.ratio); }},
     {"min", [](const Row& r) { return significant(r.ratio_min); }},
@@ -52,6 +56,12 @@ nlohmann::ordered_json BenchRow::json() const {
                                 {"percent_of_onednn", percent_of_onednn},
                                 {"system_allocations", system_allocations},
                                 {"foreign_load", load}};
+  for (const auto& [key, value] : {std::pair("images_per_s", images_per_s),
+                                   {"rpe_tax_percent", rpe_tax},
+                                   {"peak_bytes", peak_bytes},
+                                   {"process_bytes", process_bytes},
+                                   {"peer_process_bytes", peer_process_bytes}})
+    if (!std::isnan(value)) row[key] = value;
   if (!check.empty())
     row.update({{"peer", peer},
                 {"check", check},

@@ -10,11 +10,17 @@ namespace vitrine::apps {
 
 /// One line of a bench. A NaN is a figure that does not exist for this row.
 struct BenchRow {
-  std::string name, sample, device, dtype, direction;  ///< direction: "forward" or "forward+backward"
-  double ms = NAN;                                     ///< median over rounds of the time of one call
-  double gflops = NAN;             ///< 10^9 operations per second; forward+backward counts three times the forward
-  double gbytes_per_s = NAN;       ///< of the bytes that one forward must move
-  double percent_of_peak = NAN;    ///< Peaks::percent
+  std::string name, sample, device, dtype,
+      direction;                 ///< direction: "forward", "forward+backward", "training step" or "inference"
+  double ms = NAN;               ///< median over rounds of the time of one call
+  double gflops = NAN;           ///< 10^9 operations per second; forward+backward counts three times the forward
+  double gbytes_per_s = NAN;     ///< of the bytes that one forward must move
+  double percent_of_peak = NAN;  ///< Peaks::percent
+  double images_per_s = NAN;
+  double rpe_tax = NAN;        ///< by how many percent relative positions slow a model down
+  double peak_bytes = NAN;     ///< tensor memory of one call at its peak, beyond what lives between calls
+  double process_bytes = NAN;  ///< by which one call makes the process grow at most, all free memory given back before
+  double peer_process_bytes = NAN;
   int64_t system_allocations = 0;  ///< tensor memory asked of the system in the timed rounds; 0 in a steady state
   double load = 0;                 ///< share of the machine that others kept busy before the row
 

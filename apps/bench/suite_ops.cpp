@@ -6,6 +6,7 @@
 
 #include "apps/bench/adamw.h"
 #include "apps/bench/bare_onednn.h"
+#include "apps/bench/distance.h"
 #include "apps/bench/peak.h"
 #include "apps/bench/race.h"
 #include "apps/bench/scalar_chain.h"
@@ -30,18 +31,6 @@ nlohmann::json to_json(const Attributes& attributes) {
                static_cast<const AttributeValue::variant&>(value));
   return object;
 }
-
-/// ||a - b|| / ||b|| over all elements, in f64.
-double relative_l2(const Tensor& a, const Tensor& b) {
-  const std::vector<double> x = a.to_vector(), y = b.to_vector();
-  double difference = 0, norm = 0;
-  for (size_t i = 0; i < x.size(); ++i) difference += (x[i] - y[i]) * (x[i] - y[i]), norm += y[i] * y[i];
-  return std::sqrt(norm > 0 ? difference / norm : difference);
-}
-
-/// What rounding alone explains: f32 sums of thousands of terms in any order; in bf16, whose sums are f32, one rounding
-/// of each result to nearest and one of what was saved.
-double rounding(Dtype d) { return d == Dtype::bf16 ? epsilon(d) / 2 : 8 * epsilon(d); }
 
 /// Beyond this the peer computes something else, and its time means nothing.
 double absurd(Dtype d) { return d == Dtype::bf16 ? 0.1 : 1e-3; }

@@ -4,6 +4,7 @@
 
 #include "core/autograd.h"
 #include "core/kernels/kernels.h"
+#include "ops/attention/attention_gradients.h"
 #include "ops/attention/attention_kernels.h"
 #include "ops/binary/operators.h"
 #include "ops/compare/compare.h"
@@ -16,11 +17,6 @@ namespace vitrine::ops {
 namespace {
 
 Dtype accumulate_dtype(Dtype d) { return d == Dtype::f64 ? Dtype::f64 : Dtype::f32; }
-
-/// An empty tensor of x's shape [B, H, L, D] that lies in memory as [B, L, H, D].
-Tensor empty_tokens_first(const Tensor& x) {
-  return empty({x.size(0), x.size(2), x.size(1), x.size(3)}, x.options()).permute({0, 2, 1, 3});
-}
 
 struct Attention {
   static constexpr const char* name = "attention";
@@ -50,10 +46,7 @@ struct Attention {
   Gradients vjp(const Saved& saved, const Tensor& dout) const {
     const Tensor &q = saved[0], &k = saved[1], &v = saved[2], &bias = saved[3], &out = saved[5], &lse = saved[6];
     AttentionGradients d;
-    const auto gradient = [](const Tensor& x) { return x.is_contiguous() ? empty_like(x) : empty_tokens_first(x); };
-    if (saved.needs(0)) d.dq = gradient(q);
-    if (saved.needs(1)) d.dk = gradient(k);
-    if (saved.needs(2)) d.dv = gradient(v);
+    allocate_gradients(q, k, v, {saved.needs(0), saved.needs(1), saved.needs(2)}, d);
     if (bias.defined() && saved.needs(3)) d.dbias = empty({q.size(0), q.size(1), q.size(2), k.size(2)}, q.options());
     if (out.numel()) {
       d.delta = empty_like(lse);

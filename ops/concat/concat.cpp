@@ -32,7 +32,20 @@ struct Concat {
   }
 };
 
-/// Views; one node for all parts, so that their gradients are written side by side once.
+/// The tensor of which xs are consecutive parts along `dim`, in one storage; undefined where they lie otherwise.
+Tensor whole_of(std::span<const Tensor> xs, int64_t dim) {
+  Shape shape = xs[0].shape();
+  int64_t end = xs[0].offset();
+  for (const Tensor& x : xs) {
+    if (!x.shares_storage(xs[0]) || x.dtype() != xs[0].dtype() || x.strides() != xs[0].strides() || x.offset() != end)
+      return {};
+    end += x.size(dim) * x.stride(dim);
+  }
+  shape[dim] = xs[0].stride(dim) > 0 ? (end - xs[0].offset()) / xs[0].stride(dim) : 0;
+  return shape[dim] ? strided_view(xs[0], xs[0].offset(), shape, xs[0].strides()) : Tensor();
+}
+
+/// Views; one node for all parts, so that their gradients are written side by side once, or are there already.
 struct Split {
   static constexpr const char* name = "split";
   int64_t dim;
@@ -45,7 +58,10 @@ struct Split {
     for (int64_t n : sizes) parts.push_back(x.narrow(dim, at, n)), at += n;
     return parts;
   }
-  Gradients vjp(const Saved&, std::span<const Tensor> dys) const { return {concat(dys, dim)}; }
+  Gradients vjp(const Saved&, std::span<const Tensor> dys) const {
+    const Tensor dx = whole_of(dys, dim);
+    return {dx.defined() ? dx : concat(dys, dim)};
+  }
 };
 
 /// @param except  the dim in which the shapes may differ, -1: none

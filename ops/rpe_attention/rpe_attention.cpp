@@ -5,6 +5,7 @@
 #include "core/autograd.h"
 #include "core/kernels/kernels.h"
 #include "ops/attention/attention.h"
+#include "ops/attention/attention_gradients.h"
 #include "ops/binary/operators.h"
 #include "ops/bucket_gather/bucket_gather.h"
 #include "ops/compare/compare.h"
@@ -20,11 +21,6 @@ namespace vitrine::ops {
 namespace {
 
 Dtype accumulate_dtype(Dtype d) { return d == Dtype::f64 ? Dtype::f64 : Dtype::f32; }
-
-/// An empty tensor of x's shape [B, H, L, D] that lies in memory as [B, L, H, D].
-Tensor empty_tokens_first(const Tensor& x) {
-  return empty({x.size(0), x.size(2), x.size(1), x.size(3)}, x.options()).permute({0, 2, 1, 3});
-}
 
 /// The inputs of the op after q, k, v, mask: two places for the tables of each of q, k, v, in this order.
 constexpr size_t kMask = 3, kTables = 4, kInputs = 10;
@@ -81,10 +77,7 @@ struct RpeAttention {
   Gradients vjp(const Saved& saved, const Tensor& dout) const {
     const Tensor &q = saved[0], &out = saved[7], &lse = saved[8];
     AttentionGradients d;
-    const auto gradient = [](const Tensor& x) { return x.is_contiguous() ? empty_like(x) : empty_tokens_first(x); };
-    if (saved.needs(0)) d.dq = gradient(q);
-    if (saved.needs(1)) d.dk = gradient(saved[1]);
-    if (saved.needs(2)) d.dv = gradient(saved[2]);
+    allocate_gradients(q, saved[1], saved[2], {saved.needs(0), saved.needs(1), saved.needs(2)}, d);
     RpeTableGradients tables;
     Tensor* const of[] = {&tables.q, &tables.k, &tables.v};
     for (size_t side = 0; side < 3; ++side) {

@@ -1,3 +1,5 @@
+#include <set>
+
 #include "tests/apps/run_program.h"
 #include "tests/support/catch.h"
 
@@ -91,6 +93,85 @@ TEST_CASE("bench: a peer that cannot be started or ends is one clear error", "[a
   CHECK(ended.status == 1);
   CHECK(ended.is_one_error());
   CHECK_THAT(ended.err, Contains("the peer ended"));
+}
+
+namespace {
+
+/// Training or inference of the smallest model, as quick as it gets.
+std::vector<std::string> quick_model(const std::string& suite, const std::vector<std::string>& more) {
+  std::vector<std::string> arguments = {"bench",     suite, "--device",     "cpu", "--model", "deit_micro_patch4_28",
+                                        "--rounds",  "2",   "--budget",     "0.1", "--rpe",   "rpe-1.9-product-ctx-1-k",
+                                        "--threads", "1",   "--batch-size", "2",   "--json"};
+  arguments.insert(arguments.end(), more.begin(), more.end());
+  return arguments;
+}
+
+}  // namespace
+
+TEST_CASE("bench train and infer: rows have the keys that others rely on", "[apps]") {
+  unsetenv("VITRINE_PEER_PYTHON");
+  const ScratchFolder folder("bench");
+  for (const std::string suite : {"train", "infer"}) {
+    const Finished run = run_program(quick_model(suite, {"--markdown", folder.file("table.md")}));
+    INFO(run.err);
+    REQUIRE(run.status == 0);
+    const nlohmann::json rows = run.json();
+    REQUIRE(rows.size() == 2);
+    for (const auto& row : rows) {
+      INFO(row);
+      CHECK(row["name"] == "deit_micro_patch4_28");
+      CHECK(row["sample"] == "b2, rpe-1.9-product-ctx-1-k");
+      CHECK(row["direction"] == (suite == "train" ? "training step" : "inference"));
+      CHECK(row["system_allocations"] == 0);
+      CHECK(row["rpe_tax_percent"].is_number());
+      CHECK(!row.contains("ratio"));
+      for (const char* key : {"ms", "images_per_s", "gflops", "percent_of_peak", "peak_bytes"}) CHECK(row[key] > 0);
+    }
+    CHECK(rows[0]["dtype"] == "f32");
+    CHECK(rows[1]["dtype"] == "bf16");
+    CHECK_THAT(folder.read("table.md"), Contains("RPE tax %") && Contains("bench " + suite + " --"));
+  }
+}
+
+TEST_CASE("bench train --profile: the parts of a step by op", "[apps]") {
+  const Finished run = run_program(quick_model("train", {"--profile", "--precision", "f32"}));
+  INFO(run.err);
+  REQUIRE(run.status == 0);
+  const nlohmann::json models = run.json();
+  REQUIRE(models.size() == 1);
+  int attentions = 0;
+  std::set<std::string> phases;
+  for (const auto& op : models[0]["ops"]) {
+    phases.insert(op["phase"].get<std::string>());
+    if (op["op"] == "rpe_attention") attentions += op["calls"].get<int>();
+    CHECK(op["ms"].is_number());
+  }
+  CHECK(attentions == 12);  // 6 blocks, forward and backward
+  CHECK(phases == std::set<std::string>{"forward", "backward", "optimizer"});
+}
+
+TEST_CASE("bench train: a peer that does not confirm the results gets no ratio", "[apps]") {
+  const ScratchFolder folder("bench");
+  // It leaves the file as it never was: model_run answers, but writes nothing.
+  const std::string script = fake_peer(folder, "{}", "{}");
+  const Finished run =
+      run_program(quick_model("train", {"--peer", "/bin/sh", "--peer-script", script, "--precision", "f32"}));
+  INFO(run.err);
+  CHECK(run.status == 1);
+  CHECK_THAT(run.json()[0]["check"].get<std::string>(), Contains("FAIL"));
+  CHECK(run.json()[0]["ratio"].is_null());
+}
+
+TEST_CASE("bench: flags of models and suites that do not exist are refused", "[apps]") {
+  const Finished ops = run_program({"bench", "ops", "--model", "deit_micro_patch4_28"});
+  CHECK(ops.status == 2);
+  CHECK_THAT(ops.err, Contains("--model, --batch-size, --rpe, --profile and --eager belong to bench train"));
+  const Finished suite = run_program({"bench", "trian"});
+  CHECK(suite.status == 2);
+  CHECK_THAT(suite.err, Contains("unknown suite 'trian'; did you mean train?"));
+  const Finished model = run_program({"bench", "infer", "--model", "deit_tinny_patch16_224"});
+  CHECK(model.status == 2);
+  CHECK_THAT(model.err, Contains("did you mean deit_tiny_patch16_224"));
 }
 
 TEST_CASE("bench: a filter that matches nothing names the nearest op", "[apps]") {

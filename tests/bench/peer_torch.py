@@ -10,6 +10,10 @@ answer; {"error": text} says what went wrong. Needs torch and nothing else.
   chain steps x a b backward device              -> {"ms", "y", "dx", "da", "db"}
   adamw shapes start gradient lr weight_decay steps device -> {"value"}  a parameter after so many steps
   adamw_time budget_ms                           -> {"ms"}     of one step
+  model config file precision training compile device no_decay lr weight_decay -> {}   a model, its weights and a batch (peer_model.py)
+  model_run file                                 -> {"how", "times"}   one call; writes logits and grad.NAME
+  model_time budget_ms                           -> {"ms"}     of a training step or an inference
+  model_memory                                   -> {"bytes"}  by which one such call makes this process grow at most
 """
 import json
 import math
@@ -25,6 +29,8 @@ for variable in ("OMP_NUM_THREADS", "MKL_NUM_THREADS"):
 
 import torch  # noqa: E402
 import torch.nn.functional as F  # noqa: E402
+
+import peer_model  # noqa: E402
 
 torch.set_num_threads(THREADS)
 torch.backends.cuda.matmul.allow_tf32 = False
@@ -296,7 +302,7 @@ def hello(_):
 
 
 class Session:
-    work = None
+    work = model = None
 
     def load(self, request):
         known = request["op"] in OPS
@@ -318,6 +324,22 @@ class Session:
     def time_adamw(self, request):
         return {"ms": time_calls(self.adamw.optimizer.step, self.adamw.device, request["budget_ms"])}
 
+    def start_model(self, request):
+        self.model = None  # its memory first
+        self.model = peer_model.ModelWork(request, read_safetensors(request["file"]))
+        return {}
+
+    def run_model(self, request):
+        write_safetensors(request["file"], self.model.outputs())
+        return {"how": self.model.how, "times": {how: 1e3 * s for how, s in self.model.times.items()},
+                "failures": self.model.failures}
+
+    def time_model(self, request):
+        return {"ms": time_calls(self.model.call(), self.model.device, request["budget_ms"])}
+
+    def measure_model(self, _):
+        return {"bytes": peer_model.peak_growth(self.model.call())}
+
     def time(self, request):
         return {"ms": time_calls(self.work.call(request["backward"]), self.work.device, request["budget_ms"])}
 
@@ -327,7 +349,8 @@ def main():
     os.dup2(2, 1)  # whatever else prints goes to stderr
     session = Session()
     commands = {"hello": hello, "load": session.load, "run": session.run, "time": session.time, "chain": chain,
-                "adamw": session.start_adamw, "adamw_time": session.time_adamw}
+                "adamw": session.start_adamw, "adamw_time": session.time_adamw, "model": session.start_model,
+                "model_run": session.run_model, "model_time": session.time_model, "model_memory": session.measure_model}
     for line in sys.stdin:
         request = json.loads(line)
         try:

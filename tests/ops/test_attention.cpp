@@ -1,6 +1,9 @@
 #include "core/allocator.h"
 #include "core/autograd.h"
+#include "core/trace.h"
 #include "ops/attention/attention.h"
+#include "ops/concat/concat.h"
+#include "ops/rpe_attention/rpe_attention.h"
 #include "tests/support/catch.h"
 
 namespace vitrine {
@@ -50,6 +53,47 @@ TEST_CASE("fused attention makes nothing larger than its inputs in device memory
     CHECK(fused.largest_block <= tokens * bytes + 4096);
     CHECK(fused.largest_block < 2 * 4 * n * n * bytes);
   }
+}
+
+TEST_CASE("the gradients of thirds of a projection are thirds of one tensor", "[unit]") {
+  const int64_t b = 2, h = 3, n = 5, d = 8, dim = h * d;
+  const std::vector<int64_t> sizes = {dim, dim, dim};
+  const auto parse = [](const char* text) { return *ops::parse_rpe(text); };
+  for (const Device device : {Device::cpu(), Device::emulated()})
+    for (const bool rpe : {false, true}) {
+      INFO(to_string(device) << (rpe ? " rpe_attention" : " attention"));
+      Generator rng{5, 0};
+      const Tensor values = random_normal({b, n, 3 * dim}, rng).to(device);
+      const Tensor table = random_normal({1, d, 50}, rng).to(device),
+                   dout = random_normal({b, h, n, d}, rng).to(device);
+      // With `apart` q, k, v are copies, whose gradients are put together by a concat.
+      const auto gradient = [&](bool apart, bool* concatenated) {
+        Tensor x = values.detach();
+        x.set_requires_grad();
+        std::vector<Tensor> parts;
+        for (const Tensor& part : ops::split(x, sizes, 2)) {
+          const Tensor heads = part.view({b, n, h, d}).permute({0, 2, 1, 3});
+          parts.push_back(apart ? heads.clone() : heads);
+        }
+        const Tensor y = rpe ? ops::rpe_attention(parts[0], parts[1], parts[2],
+                                                  {.rpe = parse("rpe-1.9-product-ctx-1-k"),
+                                                   .height = 2,
+                                                   .width = 2,
+                                                   .skip = 1,
+                                                   .tables = {{}, {table}, {}}})
+                             : ops::attention(parts[0], parts[1], parts[2]);
+        const trace::Recorder recorder;
+        y.backward({.gradient = dout});
+        *concatenated = false;
+        for (const trace::Event& e : recorder.events()) *concatenated = *concatenated || e.name == "concat";
+        return x.grad().to_vector();
+      };
+      bool concatenated = false;
+      const std::vector<double> expected = gradient(true, &concatenated);
+      CHECK(concatenated);
+      CHECK(gradient(false, &concatenated) == expected);
+      CHECK(!concatenated);
+    }
 }
 
 TEST_CASE("attention drops the weights that dropout drops", "[unit]") {
