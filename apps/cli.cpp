@@ -132,6 +132,8 @@ std::string significant(double x, int digits) {
   return text;
 }
 
+std::string program_version() { return format("vitrine {}, commit {}", VITRINE_VERSION, VITRINE_COMMIT); }
+
 std::string version_text() {
   const int gpus = count_devices(DeviceType::cuda);
   const dnnl_version_t* onednn = dnnl_version();

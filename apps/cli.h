@@ -83,6 +83,8 @@ class Table {
 /// `x` with `digits` significant digits: "1.23", "45.6", "789".
 std::string significant(double x, int digits = 3);
 
+/// "vitrine 0.1.0, commit 1a2b3c4"
+std::string program_version();
 /// The lines of `vitrine --version`.
 std::string version_text();
 

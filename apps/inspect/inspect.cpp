@@ -45,7 +45,7 @@ std::vector<std::pair<std::string, std::string>> facts(const Flags& flags, const
           {"relative position", study.rpe ? to_string(*study.rpe) : "none"},
           {"precision", flags.precision},
           {"device", device.type == DeviceType::cpu ? format("cpu, {} threads", num_threads()) : to_string(device)},
-          {"program", format("vitrine {}, commit {}", VITRINE_VERSION, VITRINE_COMMIT)}};
+          {"program", program_version()}};
 }
 
 int inspect(const Flags& flags) {
