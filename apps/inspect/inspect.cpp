@@ -32,6 +32,13 @@ data::Image seen_by_model(const Tensor& input, const data::Preprocessing& p) {
   return image;
 }
 
+/// "vitrine 0.1.0, commit abc": the first two lines of --version.
+std::string program() {
+  const std::string text = version_text();
+  const size_t first = text.find('\n');
+  return text.substr(0, first) + ", " + text.substr(first + 1, text.find('\n', first + 1) - first - 1);
+}
+
 std::vector<std::pair<std::string, std::string>> facts(const Flags& flags, const LoadedClassifier& loaded,
                                                        const Study& study, Device device) {
   const nn::TokenGrid grid = study.grid;
@@ -45,7 +52,7 @@ std::vector<std::pair<std::string, std::string>> facts(const Flags& flags, const
           {"relative position", study.rpe ? to_string(*study.rpe) : "none"},
           {"precision", flags.precision},
           {"device", device.type == DeviceType::cpu ? format("cpu, {} threads", num_threads()) : to_string(device)},
-          {"program", format("vitrine {}, commit {}", VITRINE_VERSION, VITRINE_COMMIT)}};
+          {"program", program()}};
 }
 
 int inspect(const Flags& flags) {
