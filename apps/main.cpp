@@ -1,4 +1,7 @@
+#include <unistd.h>
+
 #include <CLI/CLI.hpp>
+#include <cstdlib>
 #include <functional>
 #include <iostream>
 #include <new>
@@ -72,6 +75,22 @@ int run(int argc, char** argv) {
                           first.starts_with("-") ? "--help, --version" : nearest(first, names)));
 }
 
+/// Starts the program anew with a bound on how long OpenMP's threads spin at a barrier, unless the user has set one. GCC's
+/// library spins for milliseconds by default: as long as a time slice, so on a busy machine two threads mostly wait for each
+/// other. It reads its settings when it is loaded, before main.
+void bound_spinning(char** argv) {
+  constexpr const char* kSpins = "10000";  // some 100 us: longer than most barriers of an idle machine take
+  constexpr const char *kSetting = "GOMP_SPINCOUNT", *kOurs = "VITRINE_SPINS";
+  if (std::getenv(kOurs)) {  // started anew: the library has read it, and other programs should not inherit it
+    unsetenv(kSetting), unsetenv(kOurs);
+    return;
+  }
+  if (std::getenv(kSetting) || std::getenv("OMP_WAIT_POLICY")) return;
+  setenv(kSetting, kSpins, 1);
+  setenv(kOurs, "1", 1);
+  execv("/proc/self/exe", argv);  // if it fails, all is as it was, but slower on a busy machine
+}
+
 int report(const std::string& message, Exit status) {
   std::cerr << "vitrine: " << message << std::endl;
   return status;
@@ -82,6 +101,7 @@ int report(const std::string& message, Exit status) {
 
 int main(int argc, char** argv) {
   using namespace vitrine;
+  apps::bound_spinning(argv);
   try {
     return apps::run(argc, argv);
   } catch (const apps::UsageError& e) {

@@ -36,7 +36,8 @@ build/vitrine eval --checkpoint $out/checkpoint.safetensors --data $data
 
 echo "== predicting: labels are in the files' names"
 build/vitrine samples --data $data --count 5 --out $out/samples >/dev/null
-build/vitrine predict --checkpoint $out/checkpoint.safetensors $out/samples/*.png
+images=("$out"/samples/*.png)
+build/vitrine predict --checkpoint $out/checkpoint.safetensors "${images[@]}"
 
 cat <<END
 
@@ -47,6 +48,8 @@ Made:
   $out/samples/                  a few test images
 
 Next:
+  build/vitrine inspect --checkpoint $out/checkpoint.safetensors ${images[0]} --out page.html
+                                                                             a page for any browser: attention, times, memory
   build/vitrine predict --checkpoint $out/checkpoint.safetensors IMAGE...    what it sees in a picture
   build/vitrine rpe --method product --ratio 1.9 --grid 7x7                  the relative positions it uses
   build/vitrine train --rpe none --data $data --out runs/plain               the same without them

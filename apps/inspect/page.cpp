@@ -78,7 +78,12 @@ std::string share_section(const Page& page) {
     }
     html += format("<td class=mean>{}</td></tr>\n", percent_text(mean));
   }
-  return html + "</table></div><p class=note>A cell chooses its layer and head in the maps above.</p></section>\n";
+  html += "</table></div>\n<p class=note>A cell chooses its layer and head in the maps above.";
+  // Its patches' queries get no gradient: a table that began at zero stays there but for the bucket of the extra
+  // tokens.
+  if (page.study.grid.skip > 0)
+    html += " What leaves the last block is read at the extra tokens alone, so training moves little of its encoding.";
+  return html + "</p></section>\n";
 }
 
 std::string values_section(const Page& page) {

@@ -176,7 +176,7 @@ function readout(event) {
   if (!map) return;
   const q = nearest(hovered ?? state.q), k = tokenAt(map, event), l = map.dataset.l ?? state.l, h = map.dataset.h ?? state.h;
   byId('readout').textContent = `Key: ${called(k)}. ` + termsHere().map(t => `${names[t]} ${shown(t, row(l, h, t, q)[k])}`).join(', ') +
-    buckets.map(b => `, bucket ${b.name} ${bucket(b, q, k)}`).join('') + '.';
+    buckets.map(b => `, bucket ${b.name ? `${b.name} ` : ''}${bucket(b, q, k)}`).join('') + '.';
 }
 function wire() {
   const picker = byId('picker');

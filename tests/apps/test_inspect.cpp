@@ -226,8 +226,15 @@ TEST_CASE("inspect: a model without relative positions, and one that has them on
   const std::string values = page_of("rpe-1.9-cross-ctx-1-v");
   CHECK_THAT(values, Contains("The encoding is on values"));
   CHECK(script_data(values, "maps-data")["buckets"].size() == 2);
-  const std::string bias = page_of("rpe-1.9-euc-bias-1-k");  // one map for all heads
-  CHECK(unpacked(script_data(bias, "maps-data")["layers"][0]["r"], true).size() == size_t(3 * kTokens * kTokens));
+  // A bias of the distance, one map for all heads: the rows are those of the queries they are said to be of.
+  const json bias = script_data(page_of("rpe-1.9-euc-bias-1-k"), "maps-data");
+  const std::vector<double> r = unpacked(bias["layers"][0]["r"], true);
+  REQUIRE(r.size() == size_t(3 * kTokens * kTokens));
+  const auto term = [&](int64_t query, int64_t key) { return Approx(r[size_t(query * kTokens + key)]).margin(0.01); };
+  for (int64_t key = 0; key < kTokens; ++key) CHECK(r[0] == term(0, key));              // the class token: one bucket
+  for (const int64_t corner : {3, 7, 9}) CHECK(r[5 * kTokens + 1] == term(5, corner));  // seen from the middle
+  for (const int64_t edge : {4, 6, 8}) CHECK(r[5 * kTokens + 2] == term(5, edge));
+  CHECK(r[5 * kTokens + 5] != term(5, 2));
 }
 
 TEST_CASE("inspect: what cannot be read or written is one error, and leaves no file", "[apps][inspect]") {
