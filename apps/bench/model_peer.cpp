@@ -85,6 +85,7 @@ void ModelPeer::compare(ModelWork& work, const nn::NamedTensors& exact, BenchRow
   const TemporaryFile file;
   const nlohmann::json answer = peer_.ask({{"cmd", "model_run"}, {"file", file.path}});
   row.peer += " (" + answer.value("how", "") + ")";
+  if (answer.contains("forms")) row.peer_forms = answer["forms"];
   const data::Safetensors theirs = data::read_safetensors(file.path);
   const nn::NamedTensors ours = work.outputs();
   row.check = "ok", row.difference = row.peer_difference = 0;

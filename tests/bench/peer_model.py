@@ -171,7 +171,7 @@ class ModelWork:
             self.forms[("eager " + lookup).strip()] = (gathers, self.model)
             if request["compile"]:
                 self.forms[("compiled " + lookup).strip()] = (gathers, torch.compile(self.model, dynamic=False))
-        self.how, self.failures = None, []
+        self.how, self.tried = None, {}  # tried: milliseconds of each form, or why it does not run
         if self.training:
             free = set(request["no_decay"])
             groups = [{"params": [p for n, p in self.model.named_parameters() if (n in free) == is_free],
@@ -219,11 +219,11 @@ class ModelWork:
                     seconds.append(time.perf_counter() - begin)
                 times[how] = min(seconds)
             except Exception as e:  # torch.compile raises many kinds
-                self.failures.append(f"{how}: {type(e).__name__}")
+                self.tried[how] = f"{type(e).__name__}: {e}".splitlines()[0][:200]
         if not times:
-            raise RuntimeError("; ".join(self.failures))
+            raise RuntimeError(str(self.tried))
+        self.tried.update({how: round(1e3 * s, 3) for how, s in times.items()})
         self.use(min(times, key=times.get))
-        self.times = times
 
     def outputs(self):
         """Logits, and in training the gradient of every parameter, by name."""
