@@ -50,7 +50,7 @@ Limits limits(Dtype d, bool training, int64_t depth) {
   const double walk = std::sqrt(double(depth));
   if (d == Dtype::bf16)
     return {.factor = training ? 2. : 1.2, .floor = rounding(d) * walk, .single = 0.3, .absurd = 0.3};
-  return {.factor = 1.2, .floor = rounding(d) * walk, .single = 1e-4, .absurd = 1e-3};
+  return {.factor = 1.2, .floor = rounding(d) * walk, .single = 1e-3, .absurd = 1e-3};
 }
 
 }  // namespace
