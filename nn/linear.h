@@ -9,11 +9,12 @@ namespace vitrine::nn {
 /// Parameters: `weight` [out, in], truncated normal of std 0.02; `bias` [out], zeros. As the reference DeiT draws them.
 struct Linear final : Layer<Linear> {
   Parameter weight, bias;
+  ops::PackedFactor packed;  ///< of the weight, while nothing is recorded
 
   Linear(Scope scope, int64_t in, int64_t out, const Init& init = init::truncated_normal())
       : Layer(std::move(scope)), weight(param("weight", {out, in}, init)), bias(param("bias", {out}, init::zeros())) {}
 
-  Tensor forward(const Tensor& x) { return ops::linear(x, weight.as(x.dtype()), bias.as(x.dtype())); }
+  Tensor forward(const Tensor& x) { return ops::linear(x, weight.as(x.dtype()), bias.as(x.dtype()), &packed); }
 };
 
 }  // namespace vitrine::nn

@@ -14,7 +14,7 @@ struct Mlp final : Layer<Mlp> {
       : Layer(std::move(scope)), fc1(sub("fc1"), dim, hidden), fc2(sub("fc2"), hidden, dim), drop(sub(""), dropout) {}
 
   Tensor forward(const Tensor& x) {
-    const Tensor h = ops::linear(x, fc1.weight.as(x.dtype()));
+    const Tensor h = ops::linear(x, fc1.weight.as(x.dtype()), {}, &fc1.packed);
     return drop(fc2(drop(ops::bias_gelu(h, fc1.bias.as(x.dtype())))));
   }
 };

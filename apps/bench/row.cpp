@@ -62,6 +62,7 @@ nlohmann::ordered_json BenchRow::json() const {
                                    {"process_bytes", process_bytes},
                                    {"peer_process_bytes", peer_process_bytes}})
     if (!std::isnan(value)) row[key] = value;
+  if (!peer_forms.is_null()) row["peer_forms"] = peer_forms;
   if (!check.empty())
     row.update({{"peer", peer},
                 {"check", check},

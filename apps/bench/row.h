@@ -25,6 +25,7 @@ struct BenchRow {
   double load = 0;                 ///< share of the machine that others kept busy before the row
 
   std::string peer;                                ///< "torch 2.15.0 (flash)"; empty without a peer for this row
+  nlohmann::ordered_json peer_forms;               ///< the forms that a model's peer tried: milliseconds, or why not
   std::string check;                               ///< "ok", or "FAIL grad.1: relative L2 0.02"; empty without a peer
   double difference = NAN, peer_difference = NAN;  ///< largest relative L2 distance of an output or gradient to f64
   double peer_ms = NAN;

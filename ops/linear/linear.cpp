@@ -17,13 +17,15 @@ Tensor as_rows(const Tensor& x) {
 
 struct Linear {
   static constexpr const char* name = "linear";
+  PackedFactor* packed;
 
   Tensor forward(Saver& save, const Tensor& x, const Tensor& weight, const Tensor& bias) const {
     save(x, weight);
     Shape shape = x.shape();
     shape[shape.size() - 1] = weight.size(0);
     const Tensor dense_bias = bias.defined() ? bias.contiguous() : bias;
-    return product(as_rows(x), weight.transpose(0, 1), dense_bias).view(shape);
+    PackedFactor* const keep = save.on() ? nullptr : packed;
+    return product(as_rows(x), weight.transpose(0, 1), dense_bias, keep).view(shape);
   }
   Gradients vjp(const Saved& saved, const Tensor& dy) const {
     const Tensor &x = saved[0], &weight = saved[1];
@@ -36,7 +38,7 @@ struct Linear {
 
 }  // namespace
 
-Tensor linear(const Tensor& x, const Tensor& weight, const Tensor& bias) {
+Tensor linear(const Tensor& x, const Tensor& weight, const Tensor& bias, PackedFactor* packed) {
   check_floating("linear", "x", x);
   check_floating("linear", "weight", weight);
   check_same_dtype("linear", {{"x", &x}, {"weight", &weight}, {"bias", &bias}});
@@ -45,7 +47,7 @@ Tensor linear(const Tensor& x, const Tensor& weight, const Tensor& bias) {
         "linear: x {} and weight {} disagree on in_features", x, weight);
   check(!bias.defined() || bias.shape() == Shape{weight.size(0)},
         "linear: bias {} and weight {} disagree on out_features", bias, weight);
-  return apply(Linear{}, x, weight, bias);
+  return apply(Linear{packed}, x, weight, bias);
 }
 
 }  // namespace vitrine::ops

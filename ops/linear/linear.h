@@ -1,5 +1,5 @@
 #pragma once
-#include "core/tensor.h"
+#include "ops/matmul/matmul.h"
 
 namespace vitrine::ops {
 
@@ -10,8 +10,9 @@ namespace vitrine::ops {
 /// @param x       [*, in], floating, any strides
 /// @param weight  [out, in], dtype and device of x
 /// @param bias    [out] or undefined
+/// @param packed  of the weight, for calls that are not recorded (inference): kept between calls with one weight
 /// @return        [*, out]
 /// @throws ShapeError if the sizes disagree; DtypeError, DeviceError if the arguments differ in dtype or device
-Tensor linear(const Tensor& x, const Tensor& weight, const Tensor& bias = {});
+Tensor linear(const Tensor& x, const Tensor& weight, const Tensor& bias = {}, PackedFactor* packed = nullptr);
 
 }  // namespace vitrine::ops

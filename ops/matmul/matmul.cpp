@@ -44,18 +44,22 @@ struct Matmul {
 
 }  // namespace
 
-void product(const Tensor& a, const Tensor& b, const Tensor& bias, Tensor& y) {
+void product(const Tensor& a, const Tensor& b, const Tensor& bias, Tensor& y, PackedFactor* packed) {
   if (y.numel() == 0) return;
   const Shape lead = leading(y);
   const Tensor all_a = a.expand(with_matrix(lead, a.size(-2), a.size(-1)));
   const Tensor all_b = b.expand(with_matrix(lead, b.size(-2), b.size(-1)));
-  (use_library(a, y) ? product_library : product_plain)(all_a, all_b, bias, y);
+  if (use_library(a, y)) {
+    product_library(all_a, all_b, bias, packed, y);
+  } else {
+    product_plain(all_a, all_b, bias, y);
+  }
 }
 
-Tensor product(const Tensor& a, const Tensor& b, const Tensor& bias) {
+Tensor product(const Tensor& a, const Tensor& b, const Tensor& bias, PackedFactor* packed) {
   Tensor y =
       empty(with_matrix(broadcast_shapes("matmul", leading(a), leading(b)), a.size(-2), b.size(-1)), a.options());
-  product(a, b, bias, y);
+  product(a, b, bias, y, packed);
   return y;
 }
 

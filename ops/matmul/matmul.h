@@ -1,4 +1,6 @@
 #pragma once
+#include <memory>
+
 #include "core/tensor.h"
 
 namespace vitrine::ops {
@@ -13,6 +15,17 @@ namespace vitrine::ops {
 /// @throws ShapeError if a or b has fewer than two dims, the inner sizes differ or the leading dims do not broadcast;
 ///         DtypeError, DeviceError if a and b differ in dtype or device
 Tensor matmul(const Tensor& a, const Tensor& b);
+
+/// A second factor that stays the same over many products, in the layout that the device's library prefers. Empty at
+/// first; what takes one (ops::linear) fills it in, and does so again when the factor was written, is another tensor,
+/// or meets a first factor of another size. Only oneDNN has such a layout: up to 8 % faster on one core, 16 % on two,
+/// for as much memory again as the factor takes. Not for several threads at once.
+struct PackedFactor {
+  Tensor source = {};  ///< keeps its storage from being reused
+  uint64_t version = 0;
+  int64_t rows = 0;  ///< of the first factor
+  std::shared_ptr<void> layout = {};
+};
 
 /// How f32 products run on a GPU: `highest` is true f32, `high` allows TF32 (10 bits of mantissa). The CPU is always at
 /// `highest`.

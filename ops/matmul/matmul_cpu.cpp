@@ -23,8 +23,25 @@ GemmDesc describe(const Tensor& a, const Tensor& b, const Tensor& bias, const Te
 }
 const void* data_or_null(const Tensor& t) { return t.defined() ? t.raw_data() : nullptr; }
 
-void library(const Tensor& a, const Tensor& b, const Tensor& bias, Tensor& y) {
-  onednn::gemm(describe(a, b, bias, y), a.raw_data(), b.raw_data(), data_or_null(bias), y.raw_mutable_data());
+/// The packed form of b for products like `desc`, made now unless it is there.
+const onednn::PackedB& up_to_date(PackedFactor& packed, const GemmDesc& desc, const Tensor& b) {
+  const uint64_t version = b.storage()->version();
+  const bool same = packed.layout && packed.version == version && packed.rows == desc.m &&
+                    packed.source.shares_storage(b) && packed.source.offset() == b.offset() &&
+                    packed.source.strides() == b.strides() && packed.source.shape() == b.shape() &&
+                    packed.source.dtype() == b.dtype();
+  if (!same)
+    packed = {.source = b.detach(),
+              .version = version,
+              .rows = desc.m,
+              .layout = std::make_shared<onednn::PackedB>(desc, b.raw_data())};
+  return *static_cast<const onednn::PackedB*>(packed.layout.get());
+}
+
+void library(const Tensor& a, const Tensor& b, const Tensor& bias, PackedFactor* packed, Tensor& y) {
+  const GemmDesc desc = describe(a, b, bias, y);
+  const onednn::PackedB* layout = packed && desc.batch_dims == 0 ? &up_to_date(*packed, desc, b) : nullptr;
+  onednn::gemm(desc, a.raw_data(), b.raw_data(), data_or_null(bias), y.raw_mutable_data(), layout);
 }
 void plain(const Tensor& a, const Tensor& b, const Tensor& bias, Tensor& y) {
   dispatch_floating(y.dtype(), [&]<class T>() {

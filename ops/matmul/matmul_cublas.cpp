@@ -106,7 +106,7 @@ bool choose(const Description& description, const Layout& first, const Layout& s
   return true;
 }
 
-void run(const Tensor& a, const Tensor& b, const Tensor& bias, Tensor& y) {
+void run(const Tensor& a, const Tensor& b, const Tensor& bias, PackedFactor*, Tensor& y) {
   const int64_t m = y.size(-2), n = y.size(-1), k = a.size(-1);
   if (k == 0 || (bias.defined() && y.dtype() == Dtype::f64))
     return product_plain(a, b, bias, y);  // no such epilogue in f64

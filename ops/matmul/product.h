@@ -1,5 +1,5 @@
 #pragma once
-#include "core/tensor.h"
+#include "ops/matmul/matmul.h"
 
 /// The matrix product under every op that has one; not recorded. Private to ops.
 namespace vitrine::ops {
@@ -11,9 +11,10 @@ namespace vitrine::ops {
 /// @param b     [.., k, n], any strides, likewise
 /// @param bias  [n], dense, or undefined
 /// @param y     [.., m, n], contiguous; every element is written
-void product(const Tensor& a, const Tensor& b, const Tensor& bias, Tensor& y);
+/// @param packed  of b, to be used and kept up to date; null: none. Then a and b are matrices
+void product(const Tensor& a, const Tensor& b, const Tensor& bias, Tensor& y, PackedFactor* packed = nullptr);
 /// The same into a new tensor.
-Tensor product(const Tensor& a, const Tensor& b, const Tensor& bias = {});
+Tensor product(const Tensor& a, const Tensor& b, const Tensor& bias = {}, PackedFactor* packed = nullptr);
 
 /// In its scope, products of this thread run on the hand-written kernels: for tests of those, and for their speed.
 class PlainProducts {

@@ -1,9 +1,9 @@
 """PyTorch's side of `vitrine bench train` and `vitrine bench infer`: DeiT as timm writes it, image RPE as its authors do.
 
-Without RPE attention is scaled_dot_product_attention. With it the logits are needed, so attention is spelled out: on q and k a
-product with the buckets' vectors, then a look-up by bucket; on v a product with the vectors gathered into [N, N, d]. For
-the look-up two forms are tried, the authors' indexing and torch.gather; each of them, and plain models too, also under
-torch.compile. The fastest that runs is kept.
+Without RPE attention is tried as scaled_dot_product_attention and spelled out, as two products and a softmax (in bf16 on a CPU
+often the faster one). With RPE the logits are needed, so it is spelled out: on q and k a product with the buckets' vectors,
+then a look-up by bucket; on v a product with the vectors gathered into [N, N, d]. For the look-up two forms are tried, the
+authors' indexing and torch.gather. Every form is tried eager and under torch.compile; the fastest that runs is kept.
 
 bf16: for inference weights and input are bf16; training runs under autocast with f32 weights.
 """
@@ -41,7 +41,7 @@ class Attention(nn.Module):
         self.qkv, self.proj = nn.Linear(dim, 3 * dim), nn.Linear(dim, dim)
         for side, names_and_shapes in tables.items():
             self.add_module("rpe_" + side, Tables(names_and_shapes))
-        self.gathers = False
+        self.form = "sdpa"  # or spelled, indexing, gather
 
     def look_up(self, x, table, ids):
         """[B, H, N, N]: entry i, j is x_i . table[:, ids_ij], or the bias of that bucket."""
@@ -49,12 +49,12 @@ class Attention(nn.Module):
             return table[:, ids].unsqueeze(0)
         z = x @ table
         b, h, n, buckets = z.shape
-        if self.gathers:
+        if self.form == "gather":
             return torch.gather(z, 3, ids.expand(b, h, n, n))
         flat = ids + torch.arange(n).unsqueeze(1) * buckets
         return z.flatten(2)[:, :, flat.flatten()].view(b, h, n, n)
 
-    def with_rpe(self, q, k, v):
+    def spelled(self, q, k, v):
         q = q * q.shape[-1] ** -0.5
         logits = q @ k.transpose(-2, -1)
         if hasattr(self, "rpe_k"):
@@ -80,7 +80,7 @@ class Attention(nn.Module):
     def forward(self, x):
         b, n, c = x.shape
         q, k, v = self.qkv(x).reshape(b, n, 3, self.heads, c // self.heads).permute(2, 0, 3, 1, 4).unbind(0)
-        y = self.with_rpe(q, k, v) if self.ids else F.scaled_dot_product_attention(q, k, v)
+        y = F.scaled_dot_product_attention(q, k, v) if self.form == "sdpa" else self.spelled(q, k, v)
         return self.proj(y.transpose(1, 2).reshape(b, n, c))
 
 
@@ -164,14 +164,12 @@ class ModelWork:
         self.images, self.targets = tensors["images"].to(self.device), tensors["targets"].long().to(self.device)
         if self.bf16 and not self.training:
             self.model, self.images = self.model.to(torch.bfloat16), self.images.to(torch.bfloat16)
-        self.with_rpe = bool(ids)
         self.forms = {}
-        for gathers in (False, True) if self.with_rpe and not request["config"]["rpe_bias"] else (False,):
-            lookup = ("gather" if gathers else "indexing") if self.with_rpe else ""
-            self.forms[("eager " + lookup).strip()] = (gathers, self.model)
+        for form in ("sdpa", "spelled") if not ids else ("indexing",) if request["config"]["rpe_bias"] else ("indexing", "gather"):
+            self.forms["eager " + form] = (form, self.model)
             if request["compile"]:
-                self.forms[("compiled " + lookup).strip()] = (gathers, torch.compile(self.model, dynamic=False))
-        self.how, self.failures = None, []
+                self.forms["compiled " + form] = (form, torch.compile(self.model, dynamic=False))
+        self.how, self.tried = None, {}  # tried: milliseconds of each form, or why it does not run
         if self.training:
             free = set(request["no_decay"])
             groups = [{"params": [p for n, p in self.model.named_parameters() if (n in free) == is_free],
@@ -196,9 +194,9 @@ class ModelWork:
             return self.run(self.images)
 
     def use(self, how):
-        gathers, self.run = self.forms[how]
+        form, self.run = self.forms[how]
         for block in self.model.blocks:
-            block.attn.gathers = gathers
+            block.attn.form = form
         self.how = how
 
     def call(self):
@@ -219,11 +217,11 @@ class ModelWork:
                     seconds.append(time.perf_counter() - begin)
                 times[how] = min(seconds)
             except Exception as e:  # torch.compile raises many kinds
-                self.failures.append(f"{how}: {type(e).__name__}")
+                self.tried[how] = f"{type(e).__name__}: {e}".splitlines()[0][:200]
         if not times:
-            raise RuntimeError("; ".join(self.failures))
+            raise RuntimeError(str(self.tried))
+        self.tried.update({how: round(1e3 * s, 3) for how, s in times.items()})
         self.use(min(times, key=times.get))
-        self.times = times
 
     def outputs(self):
         """Logits, and in training the gradient of every parameter, by name."""

@@ -11,7 +11,7 @@ answer; {"error": text} says what went wrong. Needs torch and nothing else.
   adamw shapes start gradient lr weight_decay steps device -> {"value"}  a parameter after so many steps
   adamw_time budget_ms                           -> {"ms"}     of one step
   model config file precision training compile device no_decay lr weight_decay -> {}   a model, its weights and a batch (peer_model.py)
-  model_run file                                 -> {"how", "times"}   one call; writes logits and grad.NAME
+  model_run file                                 -> {"how", "forms"}   one call; writes logits and grad.NAME
   model_time budget_ms                           -> {"ms"}     of a training step or an inference
   model_memory                                   -> {"bytes"}  by which one such call makes this process grow at most
 """
@@ -331,8 +331,7 @@ class Session:
 
     def run_model(self, request):
         write_safetensors(request["file"], self.model.outputs())
-        return {"how": self.model.how, "times": {how: 1e3 * s for how, s in self.model.times.items()},
-                "failures": self.model.failures}
+        return {"how": self.model.how, "forms": self.model.tried}
 
     def time_model(self, request):
         return {"ms": time_calls(self.model.call(), self.model.device, request["budget_ms"])}

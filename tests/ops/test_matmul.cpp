@@ -1,6 +1,8 @@
 #include <cmath>
 
+#include "core/autograd.h"
 #include "core/random.h"
+#include "ops/linear/linear.h"
 #include "ops/matmul/matmul.h"
 #include "ops/matmul/product.h"
 #include "tests/support/catch.h"
@@ -29,4 +31,44 @@ TEST_CASE("the hand-written product agrees with the library's", "[unit]") {
       CHECK(worst <= tolerance);
     }
   }
+}
+
+TEST_CASE("a packed weight follows the weight, the size of x and the dtype", "[unit]") {
+  Generator rng{.seed = 4};
+  const Tensor few = random_normal({5, 96}, rng), many = random_normal({130, 96}, rng);
+  Tensor weight = random_normal({64, 96}, rng);
+  const Tensor other = random_normal({64, 96}, rng), bias = random_normal({64}, rng);
+  const NoGrad no_grad;
+  ops::PackedFactor packed;
+  const auto check = [&](const char* what, const Tensor& x, const Tensor& w) {
+    INFO(what);
+    const std::vector<double> expected = ops::linear(x, w, bias.to(x.dtype())).to_vector();
+    const std::vector<double> with = ops::linear(x, w, bias.to(x.dtype()), &packed).to_vector();
+    const double tolerance = 4 * epsilon(x.dtype()) * std::sqrt(96.);
+    double worst = 0;
+    for (size_t i = 0; i < with.size(); ++i)
+      worst = std::max(worst, std::abs(with[i] - expected[i]) / (1 + std::abs(expected[i])));
+    CHECK(worst <= tolerance);
+  };
+  check("first", many, weight);
+  REQUIRE(packed.layout);
+  const void* first = packed.layout.get();
+  check("again", many, weight);
+  CHECK(packed.layout.get() == first);
+  weight.mul_(-2);
+  check("written", many, weight);
+  CHECK(packed.layout.get() != first);
+  check("other rows", few, weight);
+  check("other weight", few, other);
+  check("bf16", few.to(Dtype::bf16), other.to(Dtype::bf16));
+}
+
+TEST_CASE("a recorded linear packs nothing", "[unit]") {
+  Generator rng{.seed = 4};
+  const Tensor x = random_normal({8, 32}, rng);
+  Tensor weight = random_normal({16, 32}, rng);
+  weight.set_requires_grad();
+  ops::PackedFactor packed;
+  ops::linear(x, weight, {}, &packed);
+  CHECK(!packed.layout);
 }
