@@ -2,7 +2,7 @@
 # From a fresh clone to a trained model: installs what is missing (Debian, Ubuntu), builds, trains a small vision transformer with
 # relative positions, evaluates it, and shows what it predicts for a few images.
 #
-#   apps/quickstart.sh                 five epochs of Fashion-MNIST; on the generated data set `shapes` where that is not to be had
+#   apps/quickstart.sh                 six epochs of Fashion-MNIST; on the generated data set `shapes` where that is not to be had
 #   apps/quickstart.sh --epochs 1      further flags go to `vitrine train`
 #
 # Results: runs/quickstart. Interrupted, it goes on from there when it is called again.
@@ -29,7 +29,7 @@ if ! install_packages dataset-fashion-mnist; then
 fi
 
 echo "== training on $data"
-build/vitrine train --model deit_micro_patch4_28 --data $data --rpe rpe-1.9-product-ctx-1-k --out $out --resume "$@"
+build/vitrine train --model deit_micro_patch4_28 --data $data --rpe rpe-1.9-product-ctx-1-k --epochs 6 --lr 2e-3 --out $out --resume "$@"
 
 echo "== evaluating"
 build/vitrine eval --checkpoint $out/checkpoint.safetensors --data $data

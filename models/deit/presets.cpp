@@ -44,9 +44,9 @@ std::vector<DeiTConfig> make_presets() {
                   .image_size = 28,
                   .patch_size = 4,
                   .num_classes = 10,
-                  .dim = 96,
-                  .depth = 6,
-                  .heads = 3});
+                  .dim = 64,
+                  .depth = 4,
+                  .heads = 2});
   list.push_back({.name = "deit_tiny_patch4_32",
                   .image_size = 32,
                   .patch_size = 4,
