@@ -75,9 +75,9 @@ int run(int argc, char** argv) {
                           first.starts_with("-") ? "--help, --version" : nearest(first, names)));
 }
 
-/// Starts the program anew with a bound on how long OpenMP's threads spin at a barrier, unless the user has set one. GCC's
-/// library spins for milliseconds by default: as long as a time slice, so on a busy machine two threads mostly wait for each
-/// other. It reads its settings when it is loaded, before main.
+/// Starts the program anew with a bound on how long OpenMP's threads spin at a barrier, unless the user has set one.
+/// GCC's library spins for milliseconds by default: as long as a time slice, so on a busy machine two threads mostly
+/// wait for each other. It reads its settings when it is loaded, before main.
 void bound_spinning(char** argv) {
   constexpr const char* kSpins = "10000";  // some 100 us: longer than most barriers of an idle machine take
   constexpr const char *kSetting = "GOMP_SPINCOUNT", *kOurs = "VITRINE_SPINS";

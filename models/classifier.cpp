@@ -24,7 +24,8 @@ std::vector<std::string> classifier_names() {
   return names;
 }
 
-std::unique_ptr<Classifier> make_classifier(nn::Scope scope, const std::string& name, const ClassifierOptions& options) {
+std::unique_ptr<Classifier> make_classifier(nn::Scope scope, const std::string& name,
+                                            const ClassifierOptions& options) {
   const auto& presets = deit_presets();
   const auto found = std::find_if(presets.begin(), presets.end(), [&](const DeiTConfig& c) { return c.name == name; });
   check<ValueError>(found != presets.end(), "unknown model '{}'; did you mean {}? See vitrine models", name,

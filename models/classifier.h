@@ -48,6 +48,7 @@ class Classifier : public nn::Module {
 /// Names of all registered classifiers.
 std::vector<std::string> classifier_names();
 /// @throws ValueError naming the nearest valid names, or the option that does not fit
-std::unique_ptr<Classifier> make_classifier(nn::Scope scope, const std::string& name, const ClassifierOptions& options = {});
+std::unique_ptr<Classifier> make_classifier(nn::Scope scope, const std::string& name,
+                                            const ClassifierOptions& options = {});
 
 }  // namespace vitrine::models

@@ -42,13 +42,14 @@ enum class Strict { no, yes };      ///< whether load_state_dict throws when key
 
 using NamedTensors = std::vector<std::pair<std::string, Tensor>>;
 
-/// Copies `values` into `own` by name. @throws ShapeError, beginning with `what`, for the first one that is missing or of
-/// another shape; nothing is written then
+/// Copies `values` into `own` by name. @throws ShapeError, beginning with `what`, for the first one that is missing or
+/// of another shape; nothing is written then
 void copy_by_name(const char* what, const NamedTensors& own, const NamedTensors& values);
 
 /// What load_state_dict found.
 struct LoadReport {
-  std::vector<std::string> loaded, missing, unexpected, mismatched;  ///< mismatched: "head.weight: is [10, 8], got [5, 8]"
+  std::vector<std::string> loaded, missing, unexpected,
+      mismatched;  ///< mismatched: "head.weight: is [10, 8], got [5, 8]"
   bool complete() const { return missing.empty() && unexpected.empty() && mismatched.empty(); }
   std::string text() const;  ///< what does not fit, in one line; empty if all does
 };

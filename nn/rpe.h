@@ -6,9 +6,10 @@
 
 namespace vitrine::nn {
 
-/// The learned tables of iRPE on one of q, k, v, by the names of the reference: `lookup_table_weight` (contextual: [Ht, d,
-/// buckets] on q and k, [Ht, buckets, d] on v) or `lookup_table_bias` ([Ht, buckets]); for Cross one such table in each of
-/// the children `rp_rows` and `rp_cols`. Ht is 1 if shared over heads. Zeros at first, so a model starts as the plain one.
+/// The learned tables of iRPE on one of q, k, v, by the names of the reference: `lookup_table_weight` (contextual: [Ht,
+/// d, buckets] on q and k, [Ht, buckets, d] on v) or `lookup_table_bias` ([Ht, buckets]); for Cross one such table in
+/// each of the children `rp_rows` and `rp_cols`. Ht is 1 if shared over heads. Zeros at first, so a model starts as the
+/// plain one.
 class Rpe final : public Module {
  public:
   /// @param on  'q', 'k' or 'v'
@@ -22,7 +23,7 @@ class Rpe final : public Module {
     Table(Scope scope, const char* name, const Shape& shape)
         : Module(std::move(scope)), table(param(name, shape, init::zeros())) {}
   };
-  Parameter table_;                  // of all methods but Cross
+  Parameter table_;                   // of all methods but Cross
   std::optional<Table> rows_, cols_;  // of Cross
 };
 

@@ -25,19 +25,19 @@ auto reading(const std::string& where, F&& read) {
 
 Json ClassifierSpec::json() const {
   const data::Preprocessing& p = preprocessing;
-  return {{"format", 1},
-          {"model", model},
-          {"num_classes", options.num_classes.value()},
-          {"image_size", options.image_size.value()},
-          {"rpe", options.rpe.value_or("")},
-          {"ape", options.ape ? models::to_string(*options.ape) : ""},
-          {"drop_path", options.drop_path},
-          {"dropout", options.dropout},
-          {"data", data},
-          {"data_seed", data_seed},
-          {"preprocessing",
-           {{"height", p.height}, {"width", p.width}, {"grey", p.grey}, {"mean", p.mean}, {"std", p.std}}},
-          {"labels", labels}};
+  return {
+      {"format", 1},
+      {"model", model},
+      {"num_classes", options.num_classes.value()},
+      {"image_size", options.image_size.value()},
+      {"rpe", options.rpe.value_or("")},
+      {"ape", options.ape ? models::to_string(*options.ape) : ""},
+      {"drop_path", options.drop_path},
+      {"dropout", options.dropout},
+      {"data", data},
+      {"data_seed", data_seed},
+      {"preprocessing", {{"height", p.height}, {"width", p.width}, {"grey", p.grey}, {"mean", p.mean}, {"std", p.std}}},
+      {"labels", labels}};
 }
 
 ClassifierSpec ClassifierSpec::from_json(const Json& document, const std::string& where) {

@@ -12,9 +12,9 @@
 namespace vitrine::apps {
 
 struct ClassifierSpec {
-  std::string model;                   ///< a name of models::classifier_names()
+  std::string model;                       ///< a name of models::classifier_names()
   models::ClassifierOptions options = {};  ///< num_classes and image_size are set
-  std::string data;                    ///< the data string it was trained on, and the seed of generated data
+  std::string data;                        ///< the data string it was trained on, and the seed of generated data
   uint64_t data_seed = 0;
   data::Preprocessing preprocessing;
   std::vector<std::string> labels;

@@ -22,8 +22,8 @@ int eval(const Flags& flags) {
   flags.apply();
   const Device device = flags.device();
   const LoadedClassifier loaded = load_classifier(flags.checkpoint, device, flags.ema);
-  const auto dataset = data::open_dataset(flags.data.empty() ? loaded.spec.data : flags.data, data::Split::test,
-                                          loaded.spec.data_seed);
+  const auto dataset =
+      data::open_dataset(flags.data.empty() ? loaded.spec.data : flags.data, data::Split::test, loaded.spec.data_seed);
   Progress progress("eval", "images", dataset->size());
   const Accuracy found = evaluate(*loaded.model, *dataset, device, flags.dtype(), flags.batch_size, flags.workers,
                                   [&](int64_t images) { return progress.update(images), true; });
@@ -47,8 +47,12 @@ std::function<int()> setup(CLI::App& app) {
   flags->add_to(app);
   app.add_option("--checkpoint", flags->checkpoint, "file written by vitrine train")->required();
   app.add_option("--data", flags->data, "data whose test split is used (default: what the model was trained on)");
-  app.add_option("--batch-size", flags->batch_size, "images at a time")->capture_default_str()->check(CLI::Range(1, 1 << 16));
-  app.add_option("--workers", flags->workers, "threads that prepare batches")->capture_default_str()->check(CLI::Range(0, 64));
+  app.add_option("--batch-size", flags->batch_size, "images at a time")
+      ->capture_default_str()
+      ->check(CLI::Range(1, 1 << 16));
+  app.add_option("--workers", flags->workers, "threads that prepare batches")
+      ->capture_default_str()
+      ->check(CLI::Range(0, 64));
   app.add_flag("--ema", flags->ema, "use the averaged weights");
   return [flags] { return eval(*flags); };
 }

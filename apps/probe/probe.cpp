@@ -111,9 +111,9 @@ std::function<int()> setup(CLI::App& app) {
   };
 }
 
-const RegisterCommand command({"probe",
-                               "Runs an op, module or model on given tensors, forward and backward, and writes outputs and gradients",
-                               setup});
+const RegisterCommand command(
+    {"probe", "Runs an op, module or model on given tensors, forward and backward, and writes outputs and gradients",
+     setup});
 
 }  // namespace
 }  // namespace vitrine::apps

@@ -2,7 +2,6 @@
 #include <functional>
 #include <memory>
 
-#include "apps/cli.h"
 #include "apps/probe/probe_op.h"
 #include "core/autograd.h"
 #include "models/classifier.h"
@@ -64,9 +63,9 @@ void load_parameters(nn::Module& module, const ProbeRequest& probe, const data::
   const nn::LoadReport report = module.load_state_dict(in.tensors, nn::Strict::no);
   check<IoError>(report.mismatched.empty(), "{}: {}", probe.file,
                  report.mismatched.empty() ? "" : report.mismatched.front());
-  check<IoError>(probe.init || report.missing.empty(), "{}: there is no tensor '{}', a parameter of {}{}", probe.file,
-                 report.missing.empty() ? "" : report.missing.front(), probe.name,
-                 "; \"init\": true draws those that are missing");
+  check<IoError>(probe.init || report.missing.empty(),
+                 "{}: there is no tensor '{}', a parameter of {}; \"init\": true draws those that are missing",
+                 probe.file, report.missing.empty() ? "" : report.missing.front(), probe.name);
 }
 
 }  // namespace
@@ -77,8 +76,7 @@ data::Safetensors probe_module(const ProbeRequest& probe, const data::Safetensor
   const Tensor* given = in.find(input);
   check<IoError>(given != nullptr, "{}: there is no tensor '{}', the input of {}", probe.file, input, probe.name);
   const bool backward = has_cotangents(in);
-  data::Safetensors out;
-  try {
+  return probing([&] {
     check_floating("probe", input.c_str(), *given);
     const Dtype dtype = given->dtype() == Dtype::f64 ? Dtype::f64 : Dtype::f32;
     const Built built = build(probe, {.device = device, .dtype = dtype, .rng = &default_generator()});
@@ -86,26 +84,19 @@ data::Safetensors probe_module(const ProbeRequest& probe, const data::Safetensor
     built.module->eval();
     Tensor x = given->to(device).detach();
     if (backward) x = x.clone().set_requires_grad();
-    const NoGrad no_grad;
     const RecordingGuard guard(backward);
     const Tensor y = built.call(x);
-    out.tensors.emplace_back("out", y.detach().to(Device::cpu()));
+    data::Safetensors out{.tensors = {{"out", y.detach().to(Device::cpu())}}};
     if (!backward) return out;
-    const Tensor cotangent = gather_cotangents(probe, in, {"out"}, {y})[0];
-    y.backward({.gradient = cotangent});
+    y.backward({.gradient = gather_cotangents(probe, in, {"out"}, {y})[0]});
     const auto report = [&](const std::string& name, const Tensor& t) {
-      out.tensors.emplace_back("grad." + name, (t.grad().defined() ? t.grad() : zeros_like(t)).detach().to(Device::cpu()));
+      const Tensor gradient = t.grad().defined() ? t.grad() : zeros_like(t.detach());
+      out.tensors.emplace_back("grad." + name, gradient.detach().to(Device::cpu()));
     };
     report(input, x);
     for (const auto& [name, p] : built.module->parameters()) report(name, p);
-  } catch (const ShapeError& e) {
-    throw UsageError(format("probe: {}", e.what()));
-  } catch (const DtypeError& e) {
-    throw UsageError(format("probe: {}", e.what()));
-  } catch (const ValueError& e) {
-    throw UsageError(format("probe: {}", e.what()));
-  }
-  return out;
+    return out;
+  });
 }
 
 }  // namespace vitrine::apps

@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <iostream>
 
-#include "apps/cli.h"
 #include "core/autograd.h"
 #include "tests/support/evaluate.h"
 #include "tests/support/op_spec.h"
@@ -100,16 +99,7 @@ data::Safetensors probe_op(const ProbeRequest& probe, const data::Safetensors& i
   for (size_t i = 0; i < inputs.size(); ++i)
     if (backward && testing::takes_gradient(spec, inputs, i)) inputs[i] = inputs[i].detach().set_requires_grad();
 
-  Outputs outputs;
-  try {
-    outputs = spec.call(inputs, probe.attributes);
-  } catch (const ShapeError& e) {
-    throw UsageError(format("probe: {}", e.what()));
-  } catch (const DtypeError& e) {
-    throw UsageError(format("probe: {}", e.what()));
-  } catch (const ValueError& e) {
-    throw UsageError(format("probe: {}", e.what()));
-  }
+  const Outputs outputs = probing([&] { return spec.call(inputs, probe.attributes); });
   std::vector<std::string> names;
   for (size_t i = 0; i < outputs.size(); ++i) names.push_back(testing::result_name(spec, i, outputs.size()));
   data::Safetensors out;

@@ -3,6 +3,7 @@
 #include <string>
 #include <vector>
 
+#include "apps/cli.h"
 #include "core/attributes.h"
 #include "data/checkpoint/safetensors.h"
 
@@ -18,6 +19,21 @@ struct ProbeRequest {
   bool init = false;                               ///< draw the parameters that the file lacks
   std::string file;                                ///< where the tensors come from, for messages
 };
+
+/// Runs `f`. What an op or module rejects is wrong use of the program: such errors become UsageError.
+template <class F>
+auto probing(F&& f) {
+  const auto rejected = [](const Error& e) { return UsageError(format("probe: {}", e.what())); };
+  try {
+    return f();
+  } catch (const ShapeError& e) {
+    throw rejected(e);
+  } catch (const DtypeError& e) {
+    throw rejected(e);
+  } catch (const ValueError& e) {
+    throw rejected(e);
+  }
+}
 
 /// Runs the op on the tensors of `in` that carry its arguments' names. An output y with a tensor `cotangent.y` in `in`
 /// contributes <cotangent.y, y> to the scalar whose gradient is taken; with no cotangent at all only the forward runs.

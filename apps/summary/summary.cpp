@@ -17,7 +17,8 @@ struct Flags : CommonFlags {
 /// "1261.2 M"
 std::string millions(int64_t n) { return significant(double(n) / 1e6, 5) + " M"; }
 
-void print_table(const std::string& name, const std::vector<models::LayerCost>& layers, const models::LayerCost& total) {
+void print_table(const std::string& name, const std::vector<models::LayerCost>& layers,
+                 const models::LayerCost& total) {
   Table table({"layer", "kind", "parameters", "multiply-adds", "in products"});
   for (const models::LayerCost& l : layers)
     table.add({l.name, l.kind, std::to_string(l.parameters), std::to_string(l.macs), std::to_string(l.macs_matmul)});

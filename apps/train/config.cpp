@@ -34,7 +34,7 @@ void for_each_setting(Config& c, Visit&& visit) {
   visit("ema", c.ema, "decay of averaged weights (0: none)");
   visit("flip", c.flip, "mirror half of the images");
   visit("pad_crop", c.pad_crop, "pad by so many pixels, then crop at random");
-  visit("seed", c.seed, "");            // --seed and --precision are common flags
+  visit("seed", c.seed, "");  // --seed and --precision are common flags
   visit("precision", c.precision, "");
 }
 
@@ -74,9 +74,13 @@ void TrainConfig::check_ranges() const {
   in("--batch-size", double(batch_size), 1, kHuge, "at least 1");
   in("--image-size", double(image_size), 0, 4096, "at most 4096");
   in("--num-classes", double(num_classes), 0, 1 << 20, "at most 1048576");
-  for (const auto& [flag, value] : {std::pair{"--lr", lr}, {"--min-lr", min_lr}, {"--warmup-lr", warmup_lr},
-                                    {"--warmup-epochs", warmup_epochs}, {"--weight-decay", weight_decay},
-                                    {"--clip-grad", clip_grad}, {"--pad-crop", double(pad_crop)}})
+  for (const auto& [flag, value] : {std::pair{"--lr", lr},
+                                    {"--min-lr", min_lr},
+                                    {"--warmup-lr", warmup_lr},
+                                    {"--warmup-epochs", warmup_epochs},
+                                    {"--weight-decay", weight_decay},
+                                    {"--clip-grad", clip_grad},
+                                    {"--pad-crop", double(pad_crop)}})
     in(flag, value, 0, kHuge, "at least 0");
   in("--momentum", momentum, 0, 1, "between 0 and 1");
   in("--label-smoothing", label_smoothing, 0, 1, "between 0 and 1");

@@ -35,8 +35,9 @@ TrainConfig resumed_config(const Flags& flags, const data::Safetensors& known, c
   for (const std::string& key : flags.given()) {
     std::string flag = "--" + key;
     std::replace(flag.begin(), flag.end(), '_', '-');
-    check<UsageError>(before[key] == now[key], "train: {} has {} {}, not {}; leave the flag out, or choose another --out",
-                      file, flag, before[key].dump(), now[key].dump());
+    check<UsageError>(before[key] == now[key],
+                      "train: {} has {} {}, not {}; leave the flag out, or choose another --out", file, flag,
+                      before[key].dump(), now[key].dump());
   }
   return stored;
 }
@@ -50,8 +51,10 @@ int train(Flags& flags) {
   flags.run.json = flags.json;
   const std::string checkpoint = flags.run.out + "/checkpoint.safetensors";
   const bool exists = std::filesystem::exists(checkpoint);
-  check<UsageError>(flags.run.resume || !exists, "train: {} holds a run already; add --resume to go on with it, or "
-                    "choose another --out", flags.run.out);
+  check<UsageError>(flags.run.resume || !exists,
+                    "train: {} holds a run already; add --resume to go on with it, or "
+                    "choose another --out",
+                    flags.run.out);
   std::error_code error;
   std::filesystem::create_directories(flags.run.out, error);
   check<IoError>(!error, "{}: cannot be made: {}", flags.run.out, error.message());
@@ -75,7 +78,8 @@ int train(Flags& flags) {
   if (flags.json) {
     print_json(trainer.last_metrics());
   } else {
-    std::cout << format("done: {}/checkpoint.safetensors, best.safetensors, metrics.jsonl, curves.svg\n", flags.run.out);
+    std::cout << format("done: {}/checkpoint.safetensors, best.safetensors, metrics.jsonl, curves.svg\n",
+                        flags.run.out);
   }
   return kDone;
 }
@@ -86,8 +90,9 @@ std::function<int()> setup(CLI::App& app) {
   flags->given = add_train_flags(app, flags->config);
   app.add_option("--out", flags->run.out, "folder of the run")->required();
   app.add_flag("--resume", flags->run.resume, "go on with the run in --out, bit for bit");
-  app.add_option("--workers", flags->run.workers, "threads that prepare batches")->capture_default_str()->check(
-      CLI::Range(0, 64));
+  app.add_option("--workers", flags->run.workers, "threads that prepare batches")
+      ->capture_default_str()
+      ->check(CLI::Range(0, 64));
   app.add_option("--save-every", flags->run.save_every, "seconds between checkpoints within an epoch")
       ->capture_default_str()
       ->check(CLI::NonNegativeNumber);

@@ -90,8 +90,8 @@ Trainer::Trainer(const TrainConfig& config, const TrainRun& run, const data::Saf
 
 void Trainer::describe() const {
   std::cerr << format("{}\n{}: {} parameters{}{}, on {} in {}\n", train_->description(), config_.model,
-                      model_->parameter_count(), config_.rpe.empty() ? "" : ", ", config_.rpe,
-                      to_string(run_.device), config_.precision);
+                      model_->parameter_count(), config_.rpe.empty() ? "" : ", ", config_.rpe, to_string(run_.device),
+                      config_.precision);
   std::cerr << format("{} epochs of {} steps of {} images; {} at {}, decay {}; epoch {}, step {} is next\n",
                       config_.epochs, loader_.batches(), config_.batch_size, config_.opt, config_.lr,
                       config_.weight_decay, at_.epoch, at_.step);
@@ -138,9 +138,10 @@ bool Trainer::train_epoch(const std::atomic<bool>& stop) {
     const double loss = step(*batch).item();
     if (!std::isfinite(loss)) {
       progress.clear();
-      throw Error(format("train: the loss is {} at epoch {}, step {}; the last checkpoint in {} is from before. Try a "
-                         "lower --lr, or --clip-grad 1",
-                         loss, at_.epoch, at_.step, run_.out));
+      throw Error(
+          format("train: the loss is {} at epoch {}, step {}; the last checkpoint in {} is from before. Try a "
+                 "lower --lr, or --clip-grad 1",
+                 loss, at_.epoch, at_.step, run_.out));
     }
     at_.loss_sum += loss;
     ++at_.step;
@@ -173,8 +174,7 @@ void Trainer::end_epoch() {
     for (const Json& line : metrics_) out << line.dump() << "\n";
   });
   std::vector<EpochRow> rows;
-  for (const Json& m : metrics_)
-    rows.push_back({m["epoch"], m["train_loss"], m["test_loss"], m["test_acc1"], m["lr"]});
+  for (const Json& m : metrics_) rows.push_back({m["epoch"], m["train_loss"], m["test_loss"], m["test_acc1"], m["lr"]});
   write_file_atomically(path("curves.svg"), [&](std::ostream& out) { out << curves_svg(rows, config_.model); });
   std::cerr << format("epoch {}/{}  train loss {}  test loss {}  top-1 {} %  top-5 {} %  {} images/s  {}\n",
                       at_.epoch + 1, config_.epochs, significant(at_.loss_sum / double(at_.step)),
@@ -202,16 +202,21 @@ void Trainer::save_checkpoint() const {
   for (const auto& [name, t] : optimizer_->state_dict()) file.tensors.emplace_back(kOptimizerPrefix + name, t);
   if (ema_)
     for (const auto& [name, t] : ema_->state_dict()) file.tensors.emplace_back(kEmaPrefix + name, t);
-  const Json training{{"config", config_.json()},      {"epoch", at_.epoch},     {"step", at_.step},
-                      {"loss_sum", at_.loss_sum},      {"seconds", at_.seconds}, {"best", at_.best},
-                      {"generator_seed", rng_.seed}, {"generator_offset", rng_.offset}};
+  const Json training{{"config", config_.json()},
+                      {"epoch", at_.epoch},
+                      {"step", at_.step},
+                      {"loss_sum", at_.loss_sum},
+                      {"seconds", at_.seconds},
+                      {"best", at_.best},
+                      {"generator_seed", rng_.seed},
+                      {"generator_offset", rng_.offset}};
   file.metadata = {{kSpecKey, spec_.json().dump()}, {kTrainingKey, training.dump()}};
   data::write_safetensors(path("checkpoint.safetensors"), file);
 }
 
 void Trainer::save_best() const {
-  data::write_safetensors(path("best.safetensors"), {.tensors = model_->state_dict(),
-                                                     .metadata = {{kSpecKey, spec_.json().dump()}}});
+  data::write_safetensors(path("best.safetensors"),
+                          {.tensors = model_->state_dict(), .metadata = {{kSpecKey, spec_.json().dump()}}});
 }
 
 void Trainer::restore(const data::Safetensors& known) {

@@ -13,8 +13,8 @@ namespace vitrine::apps {
 /// A training run in a folder: metrics.jsonl, checkpoint.safetensors, best.safetensors, config.json, curves.svg.
 ///
 /// All that the next step depends on (weights, optimizer, averaged weights, generator, position in the data, running
-/// loss) is in checkpoint.safetensors, which is replaced in one rename: a run that was killed at any moment goes on from
-/// its last checkpoint and ends with the same bits.
+/// loss) is in checkpoint.safetensors, which is replaced in one rename: a run that was killed at any moment goes on
+/// from its last checkpoint and ends with the same bits.
 class Trainer {
  public:
   /// @param known  the content of checkpoint.safetensors to go on from; nullptr to start anew

@@ -51,8 +51,8 @@ std::vector<LayerCost> DeiT::costs() const {
   token("dist_token", dist_token);
   token("pos_embed", pos_embed);
   const int64_t embedding = patches * patch_embed.proj.weight.tensor().numel();
-  list.push_back({"patch_embed.proj", "patch_embed", parameters_of(patch_embed), embedding + patches * config.dim,
-                  embedding});
+  list.push_back(
+      {"patch_embed.proj", "patch_embed", parameters_of(patch_embed), embedding + patches * config.dim, embedding});
   for (int64_t i = 0; i < blocks.size(); ++i) {
     const Block& block = blocks[i];
     const std::string name = format("blocks.{}", i);

@@ -66,11 +66,9 @@ DeiT::DeiT(nn::Scope scope, const DeiTConfig& c)
       config(checked(c)),
       cls_token(param("cls_token", {1, 1, c.dim}, nn::init::truncated_normal())),
       dist_token(c.distilled ? param("dist_token", {1, 1, c.dim}, nn::init::truncated_normal()) : Tensor()),
-      pos_embed(c.ape == Ape::learned
-                    ? param("pos_embed", {1, c.grid().tokens(), c.dim}, nn::init::truncated_normal())
-                : c.ape == Ape::sincos
-                    ? buffer("pos_embed", sincos_embedding(c.grid(), c.dim), nn::Persistent::yes)
-                    : Tensor()),
+      pos_embed(c.ape == Ape::learned  ? param("pos_embed", {1, c.grid().tokens(), c.dim}, nn::init::truncated_normal())
+                : c.ape == Ape::sincos ? buffer("pos_embed", sincos_embedding(c.grid(), c.dim), nn::Persistent::yes)
+                                       : Tensor()),
       patch_embed(sub("patch_embed"), c.channels, c.dim, c.patch_size),
       blocks(sub("blocks"), c.depth,
              [&](nn::Scope s, int64_t i) {
@@ -85,7 +83,9 @@ DeiT::DeiT(nn::Scope scope, const DeiTConfig& c)
 
 Tensor DeiT::embed(const Tensor& images) {
   const Tensor patches = patch_embed(images);
-  const auto token = [&](const nn::Parameter& t) { return t.as(images.dtype()).expand({images.size(0), 1, config.dim}); };
+  const auto token = [&](const nn::Parameter& t) {
+    return t.as(images.dtype()).expand({images.size(0), 1, config.dim});
+  };
   std::vector<Tensor> sequence{token(cls_token)};
   if (config.distilled) sequence.push_back(token(dist_token));
   sequence.push_back(patches);

@@ -4,8 +4,8 @@
 #include "nn/norm.h"
 #include "nn/patch_embed.h"
 
-/// DeiT (Touvron et al., "Training data-efficient image transformers & distillation through attention", 2021), with image
-/// RPE (Wu et al., 2021). Names and initial values are those of the reference program.
+/// DeiT (Touvron et al., "Training data-efficient image transformers & distillation through attention", 2021), with
+/// image RPE (Wu et al., 2021). Names and initial values are those of the reference program.
 namespace vitrine::models {
 
 struct DeiTConfig {
@@ -57,7 +57,8 @@ struct DeiT final : nn::Layer<DeiT, Classifier> {
   DeiT(nn::Scope scope, const DeiTConfig& config);
   /// {logits of the class token, of the distillation token (undefined unless distilled)}
   std::array<Tensor, 2> forward_heads(const Tensor& images);
-  /// Logits [B, classes]; of a distilled model the mean over both heads. @throws ShapeError unless images is [B, 3, S, S]
+  /// Logits [B, classes]; of a distilled model the mean over both heads. @throws ShapeError unless images is [B, 3, S,
+  /// S]
   Tensor forward(const Tensor& images);
 
   Tensor logits(const Tensor& images) override { return (*this)(images); }

@@ -14,7 +14,8 @@ struct ParameterGroup {
   double lr_scale = 1;  ///< of the optimizer's learning rate
 };
 
-/// The two groups of DeiT's recipe (deit 4.3): first, without decay, every parameter of one dim, every name that ends in
+/// The two groups of DeiT's recipe (deit 4.3): first, without decay, every parameter of one dim, every name that ends
+/// in
 /// ".bias", and the names in `no_decay`; then all others, iRPE's tables among them unless `decay_rpe` is false (the
 /// paper's text; the published program decays them).
 std::vector<ParameterGroup> decay_groups(const NamedTensors& parameters, double weight_decay,

@@ -4,8 +4,8 @@
 
 namespace vitrine::nn {
 
-/// DeiT's learning rate over time t in epochs (deit 4.2): linear warm-up, then one half period of a cosine whose argument
-/// starts at t = 0, not at the end of the warm-up:
+/// DeiT's learning rate over time t in epochs (deit 4.2): linear warm-up, then one half period of a cosine whose
+/// argument starts at t = 0, not at the end of the warm-up:
 ///
 ///     lr(t) = warmup_lr + t (base - warmup_lr) / warmup_epochs                t < warmup_epochs
 ///     lr(t) = min_lr + (base - min_lr) (1 + cos(pi t / epochs)) / 2           t < epochs;  min_lr from then on

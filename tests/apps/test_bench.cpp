@@ -146,7 +146,7 @@ TEST_CASE("bench train --profile: the parts of a step by op", "[apps]") {
     if (op["op"] == "rpe_attention") attentions += op["calls"].get<int>();
     CHECK(op["ms"].is_number());
   }
-  CHECK(attentions == 12);  // 6 blocks, forward and backward
+  CHECK(attentions == 8);  // 4 blocks, forward and backward
   CHECK(phases == std::set<std::string>{"forward", "backward", "optimizer"});
 }
 

@@ -17,6 +17,7 @@ using testing::ScratchFolder;
 namespace {
 
 constexpr int64_t kSide = 12, kTokens = 10;  // 3 x 3 patches and the class token
+constexpr size_t kBlocks = 4, kHeads = 2;     // of deit_micro_patch4_28
 constexpr const char* kHostile = "</script><script>alert(1)</script> & \"x\"";
 
 /// A checkpoint of a small model whose encodings and biases are not at zero.
@@ -156,7 +157,7 @@ TEST_CASE("inspect: the page of a model with relative positions", "[apps][inspec
                            "<svg",
                            "Forward</h3>",
                            "Backward</h3>",
-                           ">blocks.5<",
+                           ">blocks.3<",
                            ">attn.qkv<",
                            ">rpe_attention<",
                            "The residual stream",
@@ -175,20 +176,20 @@ TEST_CASE("inspect: the page of a model with relative positions", "[apps][inspec
   // The maps against a run of our own.
   const json maps = script_data(page, "maps-data"), shares = run.json()["attention"];
   CHECK(maps["queries"].size() == kTokens);
-  REQUIRE(maps["layers"].size() == 6);
+  REQUIRE(maps["layers"].size() == kBlocks);
   REQUIRE(maps["buckets"].size() == 1);
   CHECK(maps["buckets"][0]["count"] == 50);
   CHECK(maps["buckets"][0]["ids"].size() == 25);
   CHECK(maps["buckets"][0]["ids"][0] == 8);    // offset (-2, -2): (3 - 2) 7 + 1
   CHECK(maps["buckets"][0]["ids"][13] == 25);  // offset (0, 1): 3 * 7 + 4
-  for (size_t l = 0; l < 6; ++l) {
+  for (size_t l = 0; l < kBlocks; ++l) {
     const json& layer = maps["layers"][l];
     CHECK(layer["path"] == "blocks." + std::to_string(l) + ".attn");
     const std::vector<double> p = unpacked(layer["p"], false), c = unpacked(layer["c"], true),
                               r = unpacked(layer["r"], true);
-    REQUIRE(p.size() == size_t(3 * kTokens * kTokens));
+    REQUIRE(p.size() == kHeads * size_t(kTokens * kTokens));
     const size_t pairs = size_t(kTokens * kTokens);
-    for (size_t row = 0; row < 3 * size_t(kTokens); ++row) {
+    for (size_t row = 0; row < kHeads * size_t(kTokens); ++row) {
       double sum = 0, all = 0;
       for (size_t k = 0; k < size_t(kTokens); ++k) sum += std::exp(c[row * kTokens + k] + r[row * kTokens + k]);
       for (size_t k = 0; k < size_t(kTokens); ++k) {
@@ -198,7 +199,7 @@ TEST_CASE("inspect: the page of a model with relative positions", "[apps][inspec
       }
       CHECK(std::abs(all - 1) < 0.01);
     }
-    for (size_t h = 0; h < 3; ++h) {
+    for (size_t h = 0; h < kHeads; ++h) {
       double of_rpe = 0, both = 0;
       for (size_t i = h * pairs; i < (h + 1) * pairs; ++i)
         of_rpe += std::abs(r[i]), both += std::abs(c[i]) + std::abs(r[i]);
@@ -229,7 +230,7 @@ TEST_CASE("inspect: a model without relative positions, and one that has them on
   // A bias of the distance, one map for all heads: the rows are those of the queries they are said to be of.
   const json bias = script_data(page_of("rpe-1.9-euc-bias-1-k"), "maps-data");
   const std::vector<double> r = unpacked(bias["layers"][0]["r"], true);
-  REQUIRE(r.size() == size_t(3 * kTokens * kTokens));
+  REQUIRE(r.size() == kHeads * size_t(kTokens * kTokens));
   const auto term = [&](int64_t query, int64_t key) { return Approx(r[size_t(query * kTokens + key)]).margin(0.01); };
   for (int64_t key = 0; key < kTokens; ++key) CHECK(r[0] == term(0, key));              // the class token: one bucket
   for (const int64_t corner : {3, 7, 9}) CHECK(r[5 * kTokens + 1] == term(5, corner));  // seen from the middle

@@ -17,7 +17,8 @@ void append_u32(std::string& out, uint32_t x) {
   for (int shift = 24; shift >= 0; shift -= 8) out += char(x >> shift);
 }
 
-/// Brightness of pixel p of an image of class `label`: stripes whose direction and width tell the class, and some noise.
+/// Brightness of pixel p of an image of class `label`: stripes whose direction and width tell the class, and some
+/// noise.
 int stripes(int label, int i, int p) {
   const int along = label < 5 ? p % 28 : p / 28;
   return along % (label % 5 + 2) == 0 ? 255 : (i * 31 + p * 7) % 64;
@@ -45,10 +46,31 @@ struct TinyMnist {
 };
 
 /// A run of 2 epochs of 6 steps each, with everything random switched on.
-std::vector<std::string> train_words(const TinyMnist& data, const std::string& out, std::vector<std::string> more = {}) {
-  std::vector<std::string> words = {"train", "--data", "mnist:" + data.path, "--out", out, "--epochs", "2", "--batch-size",
-                                    "16", "--rpe", "rpe-1.9-product-ctx-1-k", "--drop-path", "0.2", "--dropout", "0.1",
-                                    "--pad-crop", "2", "--ema", "0.9", "--clip-grad", "1", "--seed", "7"};
+std::vector<std::string> train_words(const TinyMnist& data, const std::string& out,
+                                     std::vector<std::string> more = {}) {
+  std::vector<std::string> words = {"train",
+                                    "--data",
+                                    "mnist:" + data.path,
+                                    "--out",
+                                    out,
+                                    "--epochs",
+                                    "2",
+                                    "--batch-size",
+                                    "16",
+                                    "--rpe",
+                                    "rpe-1.9-product-ctx-1-k",
+                                    "--drop-path",
+                                    "0.2",
+                                    "--dropout",
+                                    "0.1",
+                                    "--pad-crop",
+                                    "2",
+                                    "--ema",
+                                    "0.9",
+                                    "--clip-grad",
+                                    "1",
+                                    "--seed",
+                                    "7"};
   words.insert(words.end(), more.begin(), more.end());
   return words;
 }
@@ -92,7 +114,8 @@ void check_same_run(const std::string& a, const std::string& b) {
   const auto x = metrics(a), y = metrics(b);
   REQUIRE(x.size() == y.size());
   for (size_t i = 0; i < x.size(); ++i)
-    for (const char* key : {"epoch", "train_loss", "test_loss", "test_acc1", "test_acc5", "lr"}) CHECK(x[i][key] == y[i][key]);
+    for (const char* key : {"epoch", "train_loss", "test_loss", "test_acc1", "test_acc5", "lr"})
+      CHECK(x[i][key] == y[i][key]);
 }
 
 }  // namespace
@@ -102,12 +125,14 @@ TEST_CASE("train, eval and predict: a run leaves what the contract says", "[apps
   const TinyMnist data(folder);
   const std::string out = folder.file("run");
   const Finished run = run_program(train_words(
-      data, out, {"--json", "--lr", "0.002", "--epochs", "15", "--pad-crop", "0", "--dropout", "0", "--drop-path", "0"}));
+      data, out,
+      {"--json", "--lr", "0.002", "--epochs", "15", "--pad-crop", "0", "--dropout", "0", "--drop-path", "0"}));
   INFO(run.err);
   REQUIRE(run.status == 0);
   const auto lines = metrics(out);
   REQUIRE(lines.size() == 15);
-  for (const char* key : {"epoch", "train_loss", "test_loss", "test_acc1", "test_acc5", "lr", "images_per_s", "seconds"})
+  for (const char* key :
+       {"epoch", "train_loss", "test_loss", "test_acc1", "test_acc5", "lr", "images_per_s", "seconds"})
     CHECK(lines[14].contains(key));
   CHECK(run.json() == lines[14]);
   CHECK(lines[14]["epoch"] == 14);
@@ -117,8 +142,8 @@ TEST_CASE("train, eval and predict: a run leaves what the contract says", "[apps
     CHECK(std::filesystem::exists(out + "/" + name));
   CHECK(nlohmann::json::parse(std::ifstream(out + "/config.json"))["batch_size"] == 16);
 
-  const Finished eval = run_program({"eval", "--checkpoint", out + "/checkpoint.safetensors", "--data",
-                                     "mnist:" + data.path, "--json"});
+  const Finished eval =
+      run_program({"eval", "--checkpoint", out + "/checkpoint.safetensors", "--data", "mnist:" + data.path, "--json"});
   REQUIRE(eval.status == 0);
   CHECK(eval.json()["top1"] == lines[14]["test_acc1"]);
   CHECK(eval.json()["loss"] == lines[14]["test_loss"]);
@@ -127,7 +152,8 @@ TEST_CASE("train, eval and predict: a run leaves what the contract says", "[apps
   data::Image image{.height = 28, .width = 28, .channels = 1, .pixels = {}};
   for (int pixel = 0; pixel < 28 * 28; ++pixel) image.pixels.push_back(uint8_t(stripes(7, 1000, pixel)));
   data::write_png(folder.file("seven.png"), image);
-  const Finished predict = run_program({"predict", "--checkpoint", out + "/best.safetensors", folder.file("seven.png"), "--json"});
+  const Finished predict =
+      run_program({"predict", "--checkpoint", out + "/best.safetensors", folder.file("seven.png"), "--json"});
   REQUIRE(predict.status == 0);
   const auto top = predict.json()[0]["top"];
   REQUIRE(top.size() == 5);
@@ -182,7 +208,8 @@ TEST_CASE("train: what is wrong is said once, with the right status", "[apps]") 
   };
   const std::string out = folder.file("run");
   CHECK(fails({"train"}, "--out") == 2);
-  CHECK(fails(train_words(data, out, {"--model", "deit_micro_patch4"}), "unknown model 'deit_micro_patch4'; did you mean deit_micro_patch4_28") == 2);
+  CHECK(fails(train_words(data, out, {"--model", "deit_micro_patch4"}),
+              "unknown model 'deit_micro_patch4'; did you mean deit_micro_patch4_28") == 2);
   CHECK(fails(train_words(data, out, {"--leerning-rate", "1"}), "unknown flag --leerning-rate") == 2);
   CHECK(fails(train_words(data, out, {"--dropout", "1.5"}), "--dropout must be in [0, 1)") == 2);
   CHECK(fails(train_words(data, out, {"--opt", "adam"}), "--opt must be adamw or sgd") == 2);
@@ -198,7 +225,8 @@ TEST_CASE("train: what is wrong is said once, with the right status", "[apps]") 
   REQUIRE(run_program(train_words(data, out, {"--epochs", "1"})).status == 0);
   CHECK(fails(train_words(data, out), "holds a run already; add --resume") == 2);
   CHECK(fails(train_words(data, out, {"--resume", "--epochs", "1", "--lr", "0.5"}), "--lr 0.001, not 0.5") == 2);
-  CHECK(fails(train_words(data, out, {"--resume", "--epochs", "1", "--model", "deit_tiny_patch4_32"}), "--model \"deit_micro_patch4_28\"") == 2);
+  CHECK(fails(train_words(data, out, {"--resume", "--epochs", "1", "--model", "deit_tiny_patch4_32"}),
+              "--model \"deit_micro_patch4_28\"") == 2);
   const std::string checkpoint = out + "/checkpoint.safetensors", bytes = folder.read("run/checkpoint.safetensors");
   folder.write("run/checkpoint.safetensors", bytes.substr(0, bytes.size() / 2));
   CHECK(fails({"train", "--resume", "--out", out}, "checkpoint.safetensors") == 3);

@@ -78,9 +78,7 @@ TEST_CASE("deit: logits, gradients and an AdamW step equal timm's", "[model]") {
   check_against_timm("distilled", Device::cpu());
 }
 
-TEST_CASE("deit: the emulated device computes the same", "[model]") {
-  check_against_timm("plain", Device::emulated());
-}
+TEST_CASE("deit: the emulated device computes the same", "[model]") { check_against_timm("plain", Device::emulated()); }
 
 TEST_CASE("deit: presets have the published numbers of parameters", "[model]") {
   // DeiT's table (deit 1.1) and iRPE's (irpe 5.5).
@@ -165,13 +163,15 @@ TEST_CASE("deit: what cannot be built or fed says why", "[model]") {
   const auto make = [&](const std::string& name, const models::ClassifierOptions& options) {
     return [=, &rng] { models::make_classifier({.rng = &rng}, name, options); };
   };
-  CHECK(message(make("deit_tinny_patch16_224", {})).starts_with("unknown model 'deit_tinny_patch16_224'; did you mean deit_tiny_patch16_224"));
+  CHECK(message(make("deit_tinny_patch16_224", {}))
+            .starts_with("unknown model 'deit_tinny_patch16_224'; did you mean deit_tiny_patch16_224"));
   CHECK(message(make("deit_tiny_patch4_32", {.image_size = 30})) ==
         "deit_tiny_patch4_32: image size 30 is no multiple of the patch size 4");
   CHECK(message(make("deit_tiny_patch4_32", {.rpe = "rpe-1.9-product-bias-1-v"})).find("bias") != std::string::npos);
   DeiT model({.rng = &rng}, small(false));
-  CHECK(message([&] { model(zeros({1, 3, 16, 16})); }) ==
-        "small: images [1, 3, 16, 16] f32 cpu must be [B, 3, 12, 12]");
+  CHECK(message([&] {
+          model(zeros({1, 3, 16, 16}));
+        }) == "small: images [1, 3, 16, 16] f32 cpu must be [B, 3, 12, 12]");
   nn::NamedTensors weights = model.state_dict();
   weights[0].first = "class_token";
   weights.back().second = zeros({6});
