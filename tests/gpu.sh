@@ -77,6 +77,8 @@ if [ -x "$build/vitrine_tests" ]; then
   peer=()
   if python3 -c "import torch" 2>/dev/null; then peer=(--peer "$(command -v python3)"); fi
   step bench 150 "$build/vitrine" bench ops --device cuda --markdown "$results/bench.md" "${peer[@]}"
+  step bench_train 60 "$build/vitrine" bench train --device cuda --model deit_small_patch16_224 --batch-size 64 --rpe none \
+    --markdown "$results/train.md" "${peer[@]}"
 fi
 
 {
@@ -90,7 +92,9 @@ fi
   cat "$results/rows"
   echo
   grep -h -E "test cases:|All tests passed|ERROR SUMMARY" "$results"/*.log | sort | uniq -c
-  if [ -f "$results/bench.md" ]; then cat "$results/bench.md"; fi
+  for table in bench train; do
+    if [ -f "$results/$table.md" ]; then cat "$results/$table.md"; fi
+  done
 } >"$results/report.md"
 cat "$results/report.md"
 [ $failures -eq 0 ]

@@ -80,6 +80,15 @@ TEST_CASE("deit: logits, gradients and an AdamW step equal timm's", "[model]") {
 
 TEST_CASE("deit: the emulated device computes the same", "[model]") { check_against_timm("plain", Device::emulated()); }
 
+TEST_CASE("deit: the cuda device computes the same", "[model][cuda]") {
+  if (cuda_device_count() == 0) {
+    WARN("SKIPPED: no cuda device");
+    return;
+  }
+  check_against_timm("plain", Device::cuda());
+  check_against_timm("distilled", Device::cuda());
+}
+
 TEST_CASE("deit: presets have the published numbers of parameters", "[model]") {
   // DeiT's table (deit 1.1) and iRPE's (irpe 5.5).
   const std::vector<std::pair<std::string, int64_t>> published = {
