@@ -20,9 +20,9 @@ namespace vitrine::apps {
 /// Exit status of the program, also of `main` for each kind of exception.
 enum Exit : int {
   kDone = 0,
-  kFailed = 1,      ///< the work ran and failed
-  kUsage = 2,       ///< the request is wrong: flags, names, arguments that an op rejects
-  kUnreadable = 3,  ///< a file that cannot be read, or does not hold what it must
+  kFailed = 1,         ///< the work ran and failed
+  kUsage = 2,          ///< the request is wrong: flags, names, arguments that an op rejects
+  kUnreadable = 3,     ///< a file that cannot be read, or does not hold what it must
   kInterrupted = 130,  ///< stopped by Ctrl-C, as shells say it
 };
 

@@ -3,25 +3,23 @@
 #include <memory>
 #include <nlohmann/json.hpp>
 
+#include "apps/classifier/checkpoint_flags.h"
 #include "apps/classifier/evaluate.h"
 #include "apps/classifier/progress.h"
-#include "apps/classifier/spec.h"
-#include "apps/cli.h"
 
 namespace vitrine::apps {
 namespace {
 
-struct Flags : CommonFlags {
-  std::string checkpoint, data;
+struct Flags : CheckpointFlags {
+  std::string data;
   int64_t batch_size = 64;
   int workers = 1;
-  bool ema = false;
 };
 
 int eval(const Flags& flags) {
   flags.apply();
   const Device device = flags.device();
-  const LoadedClassifier loaded = load_classifier(flags.checkpoint, device, flags.ema);
+  const LoadedClassifier loaded = flags.load();
   const auto dataset =
       data::open_dataset(flags.data.empty() ? loaded.spec.data : flags.data, data::Split::test, loaded.spec.data_seed);
   Progress progress("eval", "images", dataset->size());
@@ -45,7 +43,6 @@ int eval(const Flags& flags) {
 std::function<int()> setup(CLI::App& app) {
   const auto flags = std::make_shared<Flags>();
   flags->add_to(app);
-  app.add_option("--checkpoint", flags->checkpoint, "file written by vitrine train")->required();
   app.add_option("--data", flags->data, "data whose test split is used (default: what the model was trained on)");
   app.add_option("--batch-size", flags->batch_size, "images at a time")
       ->capture_default_str()
@@ -53,7 +50,6 @@ std::function<int()> setup(CLI::App& app) {
   app.add_option("--workers", flags->workers, "threads that prepare batches")
       ->capture_default_str()
       ->check(CLI::Range(0, 64));
-  app.add_flag("--ema", flags->ema, "use the averaged weights");
   return [flags] { return eval(*flags); };
 }
 

@@ -5,8 +5,8 @@
 #include <memory>
 #include <nlohmann/json.hpp>
 
+#include "apps/classifier/checkpoint_flags.h"
 #include "apps/classifier/image_input.h"
-#include "apps/cli.h"
 #include "apps/inspect/html.h"
 #include "apps/inspect/page.h"
 #include "core/files.h"
@@ -15,9 +15,8 @@
 namespace vitrine::apps {
 namespace {
 
-struct Flags : CommonFlags {
-  std::string checkpoint, image, out;
-  bool ema = false;
+struct Flags : CheckpointFlags {
+  std::string image, out;
 };
 
 /// The input turned back into a picture.
@@ -51,7 +50,7 @@ std::vector<std::pair<std::string, std::string>> facts(const Flags& flags, const
 int inspect(const Flags& flags) {
   flags.apply();
   const Device device = flags.device();
-  const LoadedClassifier loaded = load_classifier(flags.checkpoint, device, flags.ema);
+  const LoadedClassifier loaded = flags.load();
   data::Image given = data::decode_image(flags.image);
   const Tensor input = image_input(given, loaded.spec.preprocessing);
   const Study study = study_classifier(*loaded.model, input.to(device).to(flags.dtype()));
@@ -79,8 +78,6 @@ int inspect(const Flags& flags) {
 std::function<int()> setup(CLI::App& app) {
   const auto flags = std::make_shared<Flags>();
   flags->add_to(app);
-  app.add_option("--checkpoint", flags->checkpoint, "file written by vitrine train")->required();
-  app.add_flag("--ema", flags->ema, "use the averaged weights");
   app.add_option("IMAGE", flags->image, "JPEG, PNG or BMP file")->required();
   app.add_option("--out", flags->out, "the page to write, FILE.html")->required();
   return [flags] { return inspect(*flags); };

@@ -5,19 +5,16 @@
 #include <nlohmann/json.hpp>
 #include <numeric>
 
+#include "apps/classifier/checkpoint_flags.h"
 #include "apps/classifier/image_input.h"
-#include "apps/classifier/spec.h"
-#include "apps/cli.h"
 #include "core/autograd.h"
 #include "ops/softmax/softmax.h"
 
 namespace vitrine::apps {
 namespace {
 
-struct Flags : CommonFlags {
-  std::string checkpoint;
+struct Flags : CheckpointFlags {
   std::vector<std::string> images;
-  bool ema = false;
 };
 
 struct Guess {
@@ -44,7 +41,7 @@ std::vector<Guess> guesses(const LoadedClassifier& loaded, const Tensor& input, 
 int predict(const Flags& flags) {
   flags.apply();
   const Device device = flags.device();
-  const LoadedClassifier loaded = load_classifier(flags.checkpoint, device, flags.ema);
+  const LoadedClassifier loaded = flags.load();
   std::vector<Tensor> inputs;
   for (const std::string& file : flags.images)
     inputs.push_back(image_input(data::decode_image(file), loaded.spec.preprocessing));
@@ -65,8 +62,6 @@ int predict(const Flags& flags) {
 std::function<int()> setup(CLI::App& app) {
   const auto flags = std::make_shared<Flags>();
   flags->add_to(app);
-  app.add_option("--checkpoint", flags->checkpoint, "file written by vitrine train")->required();
-  app.add_flag("--ema", flags->ema, "use the averaged weights");
   app.add_option("IMAGE", flags->images, "JPEG, PNG or BMP files")->required();
   return [flags] { return predict(*flags); };
 }

@@ -10,10 +10,9 @@
 namespace vitrine::apps {
 namespace {
 
-/// A module with the one input that it takes.
+/// A module and how it is called with its one input.
 struct Built {
   std::unique_ptr<nn::Module> module;
-  std::string input;
   std::function<Tensor(const Tensor&)> call;
 };
 
@@ -35,7 +34,7 @@ Built build_attention(const ProbeRequest& probe, nn::Scope scope) {
                                                                    .grid = {grid[0], grid[1], a.integer("skip", 0)},
                                                                    .rpe = ops::parse_rpe(a.text("rpe", "none"))});
   auto* raw = layer.get();
-  return {std::move(layer), "x", [raw](const Tensor& x) { return (*raw)(x); }};
+  return {std::move(layer), [raw](const Tensor& x) { return (*raw)(x); }};
 }
 
 Built build_model(const ProbeRequest& probe, nn::Scope scope) {
@@ -48,7 +47,7 @@ Built build_model(const ProbeRequest& probe, nn::Scope scope) {
   if (a.find("ape")) options.ape = models::parse_ape(a.text("ape"));
   auto model = models::make_classifier(std::move(scope), probe.name, options);
   auto* raw = model.get();
-  return {std::move(model), "image", [raw](const Tensor& x) { return raw->logits(x); }};
+  return {std::move(model), [raw](const Tensor& x) { return raw->logits(x); }};
 }
 
 Built build(const ProbeRequest& probe, nn::Scope scope) {
@@ -73,6 +72,8 @@ void load_parameters(nn::Module& module, const ProbeRequest& probe, const data::
 data::Safetensors probe_module(const ProbeRequest& probe, const data::Safetensors& in) {
   const Device device = usable_device(probe.device);
   const std::string input = probe.target == "model" ? "image" : "x";
+  for (const std::string& name : probe.inputs.value_or(std::vector<std::string>()))
+    check<UsageError>(name == input, "probe: {} has no input '{}'; it takes {}", probe.name, name, input);
   const Tensor* given = in.find(input);
   check<IoError>(given != nullptr, "{}: there is no tensor '{}', the input of {}", probe.file, input, probe.name);
   const bool backward = has_cotangents(in);

@@ -38,13 +38,12 @@ void for_each_setting(Config& c, Visit&& visit) {
   visit("precision", c.precision, "");
 }
 
-std::string flag_of(const std::string& key) {
-  std::string flag = "--" + key;
-  std::replace(flag.begin(), flag.end(), '_', '-');
-  return flag;
-}
-
 }  // namespace
+
+std::string flag_of(std::string key) {
+  std::replace(key.begin(), key.end(), '_', '-');
+  return "--" + key;
+}
 
 Json TrainConfig::json() const {
   Json document;

@@ -36,8 +36,10 @@ struct TrainRun {
   int workers = 1;
   double save_every = 60;  ///< seconds between checkpoints within an epoch
   Device device;
-  bool json = false;
 };
+
+/// The flag of a key of json(): "--batch-size" of "batch_size".
+std::string flag_of(std::string key);
 
 /// Adds the flags of `config` to `app`. The result tells, after parsing, which of them (as keys of json()) were given.
 std::function<std::vector<std::string>()> add_train_flags(CLI::App& app, TrainConfig& config);

@@ -33,10 +33,8 @@ TrainConfig resumed_config(const Flags& flags, const data::Safetensors& known, c
   const TrainConfig stored = TrainConfig::from_json(training["config"], file);
   const Json before = stored.json(), now = flags.config.json();
   for (const std::string& key : flags.given()) {
-    std::string flag = "--" + key;
-    std::replace(flag.begin(), flag.end(), '_', '-');
     check<UsageError>(before[key] == now[key],
-                      "train: {} has {} {}, not {}; leave the flag out, or choose another --out", file, flag,
+                      "train: {} has {} {}, not {}; leave the flag out, or choose another --out", file, flag_of(key),
                       before[key].dump(), now[key].dump());
   }
   return stored;
@@ -48,7 +46,6 @@ int train(Flags& flags) {
   flags.config.precision = flags.precision;
   flags.config.check_ranges();
   flags.run.device = flags.device();
-  flags.run.json = flags.json;
   const std::string checkpoint = flags.run.out + "/checkpoint.safetensors";
   const bool exists = std::filesystem::exists(checkpoint);
   check<UsageError>(flags.run.resume || !exists,

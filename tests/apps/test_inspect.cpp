@@ -17,7 +17,7 @@ using testing::ScratchFolder;
 namespace {
 
 constexpr int64_t kSide = 12, kTokens = 10;  // 3 x 3 patches and the class token
-constexpr size_t kBlocks = 4, kHeads = 2;     // of deit_micro_patch4_28
+constexpr size_t kBlocks = 4, kHeads = 2;    // of deit_micro_patch4_28
 constexpr const char* kHostile = "</script><script>alert(1)</script> & \"x\"";
 
 /// A checkpoint of a small model whose encodings and biases are not at zero.

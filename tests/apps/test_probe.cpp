@@ -151,6 +151,10 @@ TEST_CASE("probe: modules and models take their parameters by name", "[apps]") {
   std::erase_if(less, [](const auto& pair) { return pair.first == "proj.bias"; });
   CHECK(probe.fails(probe.run(spec, less), "no tensor 'proj.bias', a parameter of deit_attention") == 3);
 
+  std::string other = spec;
+  other.replace(other.find("[\"x\"]"), 5, "[\"y\"]");
+  CHECK(probe.fails(probe.run(other, in), "deit_attention has no input 'y'; it takes x") == 2);
+
   const Tensor image = normal({2, 3, 28, 28}, 8, Dtype::f32), cotangent = normal({2, 4}, 9, Dtype::f32);
   CHECK(probe.fails(
             probe.run(R"({"target":"model","name":"deit_micro_patch4_28","config":{"classes":4}})", {{"image", image}}),
