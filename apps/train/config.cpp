@@ -25,7 +25,7 @@ void for_each_setting(Config& c, Visit&& visit) {
   visit("min_lr", c.min_lr, "learning rate at the end of the cosine");
   visit("warmup_lr", c.warmup_lr, "learning rate of the first step");
   visit("warmup_epochs", c.warmup_epochs, "epochs of linear warm-up");
-  visit("weight_decay", c.weight_decay, "decay of all but biases, norms, cls_token and pos_embed");
+  visit("weight_decay", c.weight_decay, "decay of all but biases (Swin's of positions too), norms, cls_token and pos_embed");
   visit("momentum", c.momentum, "of sgd (Nesterov)");
   visit("clip_grad", c.clip_grad, "largest norm of the gradient (0: no limit)");
   visit("label_smoothing", c.label_smoothing, "part of the target that all classes share");
