@@ -7,14 +7,14 @@
 
 namespace vitrine::models {
 namespace {
-constexpr const char* kApes[] = {"learned", "sincos", "none"};
+constexpr const char* kApes[] = {"learned", "sincos", "none", "peg"};
 }
 
 std::string to_string(Ape ape) { return kApes[int(ape)]; }
 
 Ape parse_ape(const std::string& text) {
   const auto* at = std::find(std::begin(kApes), std::end(kApes), text);
-  check<ValueError>(at != std::end(kApes), "unknown absolute encoding '{}': learned, sincos or none", text);
+  check<ValueError>(at != std::end(kApes), "unknown absolute encoding '{}': learned, sincos, none or peg", text);
   return Ape(at - kApes);
 }
 
@@ -33,7 +33,10 @@ std::unique_ptr<Classifier> make_classifier(nn::Scope scope, const std::string& 
   DeiTConfig config = *found;
   config.num_classes = options.num_classes.value_or(config.num_classes);
   config.image_size = options.image_size.value_or(config.image_size);
-  if (options.rpe) config.rpe = ops::parse_rpe(*options.rpe);
+  if (options.rpe) {
+    const nn::RpeChoice choice = nn::parse_rpe_choice(*options.rpe);
+    config.rpe = choice.rpe, config.rival = choice.rival;
+  }
   config.ape = options.ape.value_or(config.ape);
   config.drop_path = options.drop_path;
   config.dropout = options.dropout;

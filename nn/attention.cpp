@@ -13,6 +13,11 @@ Attention::Attention(Scope scope, const AttentionConfig& c)
       proj(sub("proj"), c.dim, c.dim),
       proj_drop_(sub(""), c.projection_dropout) {
   check<ValueError>(c.heads > 0 && c.dim % c.heads == 0, "attention: {} heads do not divide dim {}", c.heads, c.dim);
+  if (c.rival != Rival::none) {
+    check<ValueError>(!c.rpe, "attention: {} takes the place of rpe, but there are both", to_string(c.rival));
+    rival = make_rival(sub("rpe"), c.rival, c.dim, c.heads, c.grid);
+    config.rpe = rival->config;
+  }
   if (!c.rpe) return;
   const int64_t d = c.dim / c.heads;
   if (c.rpe->on_q) rpe_q.emplace(sub("rpe_q"), *c.rpe, 'q', c.heads, d, c.grid.skip);
@@ -28,15 +33,17 @@ Tensor Attention::attend(const Tensor& q, const Tensor& k, const Tensor& v) {
   const auto tables = [&](const std::optional<Rpe>& rpe) {
     return rpe ? rpe->tables(q.dtype()) : std::vector<Tensor>();
   };
-  const ops::RpeAttentionOptions options{.rpe = config.rpe.value_or(ops::RpeConfig{.on_k = false}),
-                                         .height = config.grid.height,
-                                         .width = config.grid.width,
-                                         .skip = config.grid.skip,
-                                         .tables = {tables(rpe_q), tables(rpe_k), tables(rpe_v)},
-                                         .dropout = dropout,
-                                         .draw = draw};
-  if (!watched) return ops::rpe_attention(q, k, v, options);
-  const ops::RpeAttentionTerms terms = ops::rpe_attention_unfused(q, k, v, options);
+  const Tensor query = rival ? rival->query(q) : q;
+  const ops::RpeAttentionOptions options{
+      .rpe = config.rpe.value_or(ops::RpeConfig{.on_k = false}),
+      .height = config.grid.height,
+      .width = config.grid.width,
+      .skip = config.grid.skip,
+      .tables = rival ? rival->tables(q.dtype()) : ops::RpeTables{tables(rpe_q), tables(rpe_k), tables(rpe_v)},
+      .dropout = dropout,
+      .draw = draw};
+  if (!watched) return ops::rpe_attention(query, k, v, options);
+  const ops::RpeAttentionTerms terms = ops::rpe_attention_unfused(query, k, v, options);
   trace::watch("probabilities", terms.probabilities);
   trace::watch("content", terms.content);
   if (terms.rpe.defined()) trace::watch("rpe", terms.rpe);
