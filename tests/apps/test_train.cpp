@@ -191,3 +191,25 @@ TEST_CASE("train: a full disk loses nothing that was there", "[apps]") {
   CHECK(folder.read("run/checkpoint.safetensors") == before);
   CHECK_FALSE(std::filesystem::exists(folder.file("other") + "/checkpoint.safetensors"));
 }
+
+TEST_CASE("train: earlier relative positions and generators travel through a checkpoint", "[apps]") {
+  const ScratchFolder folder("rivals");
+  const TinyMnist data(folder, 32, 16);
+  for (const std::string method : {"shaw", "transformer-xl", "huang", "sasa", "axial", "peg"}) {
+    INFO(method);
+    const std::string out = folder.file(method), flag = method == "peg" ? "--ape" : "--rpe";
+    REQUIRE(run_program(train_words(data, out, {"--epochs", "1", flag, method})).status == 0);
+    CHECK(nlohmann::json::parse(std::ifstream(out + "/config.json"))[flag.substr(2)] == method);
+    const std::string checkpoint = out + "/checkpoint.safetensors";
+    CHECK(run_program({"eval", "--checkpoint", checkpoint, "--json"}).json()["loss"] == metrics(out)[0]["test_loss"]);
+    const std::string name = method == "peg"    ? "pos_block.2.proj.0.weight"
+                             : method == "shaw" ? "blocks.0.attn.rpe_k.lookup_table_weight"
+                                                : "blocks.0.attn.rpe.";
+    const auto tensors = data::read_safetensors(checkpoint).tensors;
+    CHECK(std::any_of(tensors.begin(), tensors.end(), [&](const auto& t) { return t.first.starts_with(name); }));
+  }
+  const Finished wrong = run_program(train_words(data, folder.file("wrong"), {"--rpe", "hunag"}));
+  CHECK(wrong.status == 2);
+  CHECK(wrong.is_one_error());
+  CHECK(wrong.err.find("must be none, shaw, transformer-xl, huang, sasa, axial, or as rpe-") != std::string::npos);
+}
