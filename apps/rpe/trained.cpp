@@ -93,8 +93,8 @@ int TrainedRpe::run(const CommonFlags& common, const std::string& png) const {
   for (const Tensor& batch : batches) count += batch.size(0);
   const std::vector<TermLayer> layers = rpe_terms(*loaded.model, batches, checkpoint);
   if (!png.empty()) {
-    const std::string title = format("{}: RPE term of the logits, mean over heads{}, less that over the map",
-                                     loaded.spec.model, count > 1 ? format(" and {} images", count) : std::string());
+    const std::string title = format("{}: RPE term of the logits{}", loaded.spec.model,
+                                     count > 1 ? format(", mean over {} images", count) : std::string());
     data::write_png(png, draw_terms(title, grid, layers, cells));
   }
   if (common.json) {

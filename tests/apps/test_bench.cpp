@@ -156,7 +156,7 @@ TEST_CASE("bench rpe: every method beside none, in time and memory", "[apps]") {
   }
   CHECK(samples.size() == rows.size());
   CHECK(samples.count("b8") == 1);
-  for (const char* rpe : {"20-euc-ctx-1-k", "33-quant-ctx-1-k", "20-cross-ctx-1-k", "1.9-product-ctx-1-k",
+  for (const char* rpe : {"20.0-euc-ctx-1-k", "33.0-quant-ctx-1-k", "20.0-cross-ctx-1-k", "1.9-product-ctx-1-k",
                           "1.9-product-bias-0-k", "1.9-product-ctx-1-qkv"})
     CHECK(samples.count(std::string("b8, rpe-") + rpe) == 1);
 }

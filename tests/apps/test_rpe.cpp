@@ -159,7 +159,8 @@ TEST_CASE("rpe --checkpoint: the term of a bias is the mean of its tables by buc
       CHECK(double(map["term"][cell / 7][cell % 7]) == Approx(right[cell] - mean).margin(1e-7));
       largest = std::max(largest, std::abs(right[cell] - mean));
     }
-    CHECK(largest > 1e-4);  // it has learned something
+    // It has learned something, but in the last block, where only the class token's query counts.
+    CHECK((largest > 1e-4) == (layer < 3));
   }
   CHECK(data::decode_image(png).width > 4 * 7 * 18);
 }
@@ -212,7 +213,7 @@ TEST_CASE("rpe --checkpoint: what does not fit is said once", "[apps][rpe]") {
     CHECK(fails({with, "--png", png, "--patches", patches}, "write ROW,COLUMN;ROW,COLUMN") == 2);
   for (const char* patches : {"7,0", "0,7", "-1,0", "0,0;3,9"})
     CHECK(fails({with, "--png", png, "--patches", patches}, "outside of the model's grid of 7 x 7") == 2);
-  CHECK(fails({folder.file("none"), "--png", png}, "none: no such file") == 3);
+  CHECK(fails({folder.file("lost"), "--png", png}, "lost: no such file") == 3);
   CHECK(fails({with, "--png", png, "--image", folder.write("no.png", "x")}, "no.png") == 3);
   CHECK(fails({with, "--png", folder.file("no/terms.png")}, "no/terms.png") == 3);
 }
