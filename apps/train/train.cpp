@@ -5,6 +5,7 @@
 #include <fstream>
 #include <iostream>
 
+#include "apps/classifier/weights.h"
 #include "apps/train/trainer.h"
 #include "core/files.h"
 
@@ -73,7 +74,9 @@ int train(Flags& flags) {
     return kInterrupted;
   }
   if (flags.json) {
-    print_json(trainer.last_metrics());
+    Json document = trainer.last_metrics();
+    if (trainer.pretrained()) document["finetune"] = report_json(*trainer.pretrained());
+    print_json(document);
   } else {
     std::cout << format("done: {}/checkpoint.safetensors, best.safetensors, metrics.jsonl, curves.svg\n",
                         flags.run.out);

@@ -25,6 +25,8 @@ class Trainer {
   bool run(const std::atomic<bool>& stop);
   /// The last line of metrics.jsonl; null before the first epoch is done.
   nlohmann::ordered_json last_metrics() const;
+  /// What was loaded to start from, if this run began with weights.
+  const std::optional<models::PretrainedReport>& pretrained() const { return pretrained_; }
 
  private:
   struct Position {
@@ -48,6 +50,7 @@ class Trainer {
   Generator rng_;
   std::unique_ptr<data::Dataset> train_, test_;
   std::unique_ptr<models::Classifier> model_;
+  std::optional<models::PretrainedReport> pretrained_;
   std::unique_ptr<nn::Optimizer> optimizer_;
   std::unique_ptr<nn::Ema> ema_;
   std::vector<Tensor> parameters_;
