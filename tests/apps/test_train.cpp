@@ -290,7 +290,7 @@ TEST_CASE("train: starts from weights of another program, and says what of them 
   CHECK(report["resized"][0]["what"] == "1 + 5 x 5 to 1 + 7 x 7 positions");
   CHECK(report["initial"] == nlohmann::json({"head.weight", "head.bias"}));
   CHECK(report["loaded"].size() == other->state_dict().size() - 3);
-  CHECK(run.err.find("weights.safetensors: 52 tensors loaded as they are; 1 resized: pos_embed") != std::string::npos);
+  CHECK(run.err.find("weights.safetensors: 53 tensors loaded as they are; 1 resized: pos_embed") != std::string::npos);
   // A learning rate of 0: what was trained is what was loaded.
   const data::Safetensors trained = data::read_safetensors(out + "/checkpoint.safetensors");
   for (const auto& [name, t] : other->state_dict())

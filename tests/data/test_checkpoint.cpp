@@ -269,8 +269,8 @@ TEST_CASE("checkpoint: archives are checked before anything in them is read", "[
   CHECK(of({.name = "x/data/0", .content = kFour, .size = 12, .stored = 16}).find("cannot hold 12 bytes in 16") !=
         std::string::npos);
   CHECK(of({.name = "x/data/0", .content = kFour, .size = 500, .stored = 500}).find("truncated") != std::string::npos);
-  CHECK(of({.name = "x/data/0", .content = kFour, .deflate = true, .size = 15}).find("longer than the 15 bytes") !=
-        std::string::npos);
+  CHECK(of({.name = "x/data/0", .content = kFour + "more", .deflate = true, .size = 18})
+            .find("longer than the 18 bytes") != std::string::npos);
   CHECK(of({.name = "x/data/0", .content = kFour, .deflate = true, .size = 17}).find("shorter than the 17 bytes") !=
         std::string::npos);
   CHECK(of({.name = "x/data/0", .content = kFour, .method = 8}).find("\"x/data/0\": damaged: ") == 0);
@@ -300,7 +300,7 @@ TEST_CASE("checkpoint: archives are checked before anything in them is read", "[
   const size_t at = zip({object}).find("PK\1\2") + 30 + std::strlen("x/outer");
   CHECK(
       failure(folder,
-              zip({object, {"x/outer", local}, {.name = "x/data/0", .header = int64_t(at), .size = 16, .stored = 16}}))
+              zip({object, {"x/outer", local}, {.name = "x/data/0", .size = 16, .stored = 16, .header = int64_t(at)}}))
           .find("overlap") != std::string::npos);
   // Not torch, not NumPy.
   CHECK(failure(folder, zip({{"readme.txt", "hello"}})) ==
