@@ -10,7 +10,7 @@ namespace vitrine::testing {
 
 inline std::string little(uint64_t x, int bytes) {
   std::string out;
-  for (int i = 0; i < bytes; ++i) out += char(x >> 8 * i);
+  for (int i = 0; i < bytes; ++i) out += char(i < 8 ? x >> 8 * i : 0);
   return out;
 }
 
