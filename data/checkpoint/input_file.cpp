@@ -30,7 +30,8 @@ void InputFile::read(uint64_t at, void* out, uint64_t bytes) const {
   require(at <= size_ && bytes <= size_ - at, "truncated: {} bytes at byte {} are past its end at {}", bytes, at,
           size_);
   if (bytes == 0) return;
-  in_.seekg(std::streamoff(at));
+  if (at != next_) in_.seekg(std::streamoff(at));  // which throws away what was read ahead
+  next_ = at + bytes;
   in_.read(static_cast<char*>(out), std::streamsize(bytes));
   require(in_.good(), "cannot be read at byte {}", at);
 }

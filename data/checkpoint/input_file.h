@@ -36,7 +36,7 @@ class InputFile {
   std::string path_;
   uint64_t size_ = 0;
   mutable std::ifstream in_;
-  mutable uint64_t claimed_ = 0;
+  mutable uint64_t next_ = 0, claimed_ = 0;  // next_: where in_ stands
 };
 
 /// Bytes in order, of a known number: a part of a file, or an entry of an archive as it unpacks.

@@ -44,7 +44,8 @@ std::string described(const PickleValue& v) {
 /// The call of a torch._utils function that rebuilds a tensor, out of those that make it a Parameter; nullptr if
 /// `value` is none.
 const PickleValue* rebuilding(const PickleValue* value) {
-  while (value->is(Kind::call) && is_module(*value->items[0], "torch._utils")) {
+  constexpr int kMostWrappers = 4;
+  for (int i = 0; i < kMostWrappers && value->is(Kind::call) && is_module(*value->items[0], "torch._utils"); ++i) {
     const std::string& name = value->items[0]->items[1]->text;
     if (name == "_rebuild_tensor_v2" || name == "_rebuild_tensor" || name == "_rebuild_tensor_v3") return value;
     const auto& arguments = value->items[1]->items;
@@ -184,6 +185,7 @@ const PickleValue& choose(const InputFile& file, const PickleValue& root, std::s
     file.require(walk.holds_tensors(root), "holds no tensors in plain dicts and lists, but {}", described(root));
     return root;
   }
+  constexpr size_t kShown = 20;  // of each kind, in messages
   std::map<std::string, const PickleValue*> candidates;
   std::vector<std::string> with, without;
   bool direct = false;
@@ -193,14 +195,11 @@ const PickleValue& choose(const InputFile& file, const PickleValue& root, std::s
     if (!name.is(Kind::text)) continue;
     if (walk.holds_tensors(value)) {
       file.require(candidates.emplace(name.text, &value).second, "two entries are called {}", quoted(name.text));
-      with.push_back(quoted(name.text));
-    } else {
+      if (with.size() <= kShown) with.push_back(with.size() < kShown ? quoted(name.text) : "...");
+    } else if (without.size() < kShown) {
       without.push_back(quoted(name.text) + ": " + described(value));
     }
   }
-  constexpr size_t kShown = 20;
-  for (auto* list : {&with, &without})
-    if (list->size() > kShown) list->resize(kShown), list->push_back("...");
   file.require(!with.empty(), "holds no tensors in plain dicts and lists ({}); save a model's state_dict()",
                without.empty() ? "it is empty" : join(without));
   if (!key.empty()) {

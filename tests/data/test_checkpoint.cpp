@@ -238,6 +238,9 @@ TEST_CASE("checkpoint: hostile pickles end in an error that names the place", "[
         std::string::npos);
   CHECK(failure(folder, zip({{"x/data.pkl", "\x80\x09}."}})).find("newer protocol") != std::string::npos);
   // Values within themselves, to any depth, and shared so that walking them would take 2^40 steps.
+  std::string wrapped = kWhole;
+  for (int i = 0; i < 9; ++i) wrapped = global("torch._utils", "_rebuild_parameter") + "(" + wrapped + "\x88NtR";
+  CHECK(of(wrapped).find("holds no tensors in plain dicts and lists") == 0);
   CHECK(of("]q\1h\1a").find("nested more than 32 deep") != std::string::npos);
   std::string deep, shared = "]q\1";
   for (int i = 0; i < 100'000; ++i) deep += "](";
