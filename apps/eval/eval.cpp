@@ -6,6 +6,7 @@
 #include "apps/classifier/checkpoint_flags.h"
 #include "apps/classifier/evaluate.h"
 #include "apps/classifier/progress.h"
+#include "apps/classifier/weights.h"
 
 namespace vitrine::apps {
 namespace {
@@ -19,6 +20,7 @@ struct Flags : CheckpointFlags {
 int eval(const Flags& flags) {
   flags.apply();
   const Device device = flags.device();
+  check<UsageError>(flags.weights.model.empty() || !flags.data.empty(), "eval: weights alone need --data");
   const LoadedClassifier loaded = flags.load();
   const auto dataset =
       data::open_dataset(flags.data.empty() ? loaded.spec.data : flags.data, data::Split::test, loaded.spec.data_seed);
@@ -27,11 +29,13 @@ int eval(const Flags& flags) {
                                   [&](int64_t images) { return progress.update(images), true; });
   progress.clear();
   if (flags.json) {
-    print_json({{"top1", found.top1},
-                {"top5", found.top5},
-                {"loss", found.loss},
-                {"images", found.images},
-                {"images_per_s", found.images_per_s}});
+    nlohmann::ordered_json document = {{"top1", found.top1},
+                                       {"top5", found.top5},
+                                       {"loss", found.loss},
+                                       {"images", found.images},
+                                       {"images_per_s", found.images_per_s}};
+    if (loaded.report) document["weights"] = report_json(*loaded.report);
+    print_json(document);
   } else {
     std::cout << format("{}\ntop-1 {} %  top-5 {} %  loss {}  {} images, {} images/s\n", dataset->description(),
                         significant(found.top1, 4), significant(found.top5, 4), significant(found.loss, 4),

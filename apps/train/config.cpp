@@ -20,6 +20,7 @@ void for_each_setting(Config& c, Visit&& visit) {
         "relative positions: shaw, transformer-xl, huang, sasa, axial, as rpe-1.9-product-ctx-1-k, or none (default: "
         "the model's)");
   visit("ape", c.ape, "absolute positions: learned, sincos, none or peg, CPVT's generators (default: the model's)");
+  visit("finetune", c.finetune, "weights to start from: .pth, .safetensors, .npz; head and image size may differ");
   visit("epochs", c.epochs, "passes over the training images");
   visit("batch_size", c.batch_size, "images in a step");
   visit("opt", c.opt, "adamw or sgd");
@@ -27,7 +28,8 @@ void for_each_setting(Config& c, Visit&& visit) {
   visit("min_lr", c.min_lr, "learning rate at the end of the cosine");
   visit("warmup_lr", c.warmup_lr, "learning rate of the first step");
   visit("warmup_epochs", c.warmup_epochs, "epochs of linear warm-up");
-  visit("weight_decay", c.weight_decay, "decay of all but biases (Swin's of positions too), norms, cls_token and pos_embed");
+  visit("weight_decay", c.weight_decay,
+        "decay of all but biases (Swin's of positions too), norms, cls_token and pos_embed");
   visit("momentum", c.momentum, "of sgd (Nesterov)");
   visit("clip_grad", c.clip_grad, "largest norm of the gradient (0: no limit)");
   visit("label_smoothing", c.label_smoothing, "part of the target that all classes share");

@@ -7,6 +7,7 @@
 #include <iostream>
 
 #include "apps/classifier/progress.h"
+#include "apps/classifier/weights.h"
 #include "apps/plot/curves.h"
 #include "core/files.h"
 #include "nn/optim/schedule.h"
@@ -87,6 +88,10 @@ Trainer::Trainer(const TrainConfig& config, const TrainRun& run, const data::Saf
   spec_ = spec_of(config_, *train_);
   model_ = spec_.make(run_.device, rng_);
   check_fits(*model_, *train_);
+  if (!known && !config_.finetune.empty()) {
+    const data::Checkpoint weights = data::read_checkpoint(config_.finetune);
+    pretrained_ = load_weights(*model_, weights_of(weights.content), models::Fit::fine_tune, config_.finetune);
+  }
   check<ValueError>(loader_.batches() > 0, "train: --batch-size {} is larger than the {} images of {}",
                     config_.batch_size, train_->size(), train_->description());
   optimizer_ = optimizer_of(config_, *model_);
