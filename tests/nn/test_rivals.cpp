@@ -305,7 +305,7 @@ TEST_CASE("strings of earlier relative positions, and combinations that do not e
 
   const auto layer = [](const nn::AttentionConfig& config) { return [=] { nn::Attention a({}, config); }; };
   CHECK_THROWS_WITH(layer({.dim = 6, .heads = 2, .grid = {2, 2, 1}, .rival = nn::Rival::sasa})(),
-                    "rpe 'sasa' halves the channels of a head, but has 3: choose an even dim / heads");
+                    "rpe 'sasa' halves the channels of a head, and 3 is odd: choose an even dim / heads");
   CHECK_THROWS_WITH(layer({.dim = 6, .heads = 2, .grid = {2, 2, 1}, .rival = nn::Rival::transformer_xl})(),
                     "rpe 'transformer-xl' needs a dim that 4 divides, got 6");
   CHECK_THROWS_WITH(
