@@ -22,22 +22,15 @@ ops::RpeConfig clipped_product(bool on_q, bool on_k, bool on_v) {
 }
 
 /// The op reads the table of q by I(j, i), these methods by I(i, j). The offset of the one is minus that of the other,
-/// and I(j, i) = (2b + 1)^2 - 1 - I(i, j): the table with its buckets in reverse order, the extra one staying in place.
-class Mirror {
- public:
-  explicit Mirror(int64_t buckets, bool extra) {
-    const int64_t pairs = buckets - extra;
-    for (int64_t t = 0; t < pairs; ++t) order_.push_back(double(pairs - 1 - t));
-    if (extra) order_.push_back(double(pairs));
-  }
-  /// @param table  [1, d, buckets]
-  Tensor operator()(const Tensor& table) const {
-    return ops::index_select(table, 2, from_vector(order_, {int64_t(order_.size())}, {Dtype::i64, table.device()}));
-  }
-
- private:
-  std::vector<double> order_;
-};
+/// and I(j, i) = (2b + 1)^2 - 1 - I(i, j): index_select by these ids gives the table with its buckets in reverse order,
+/// the extra one staying in place.
+Tensor mirror_ids(int64_t buckets, bool extra) {
+  const int64_t pairs = buckets - extra;
+  std::vector<double> ids;
+  for (int64_t t = 0; t < pairs; ++t) ids.push_back(double(pairs - 1 - t));
+  if (extra) ids.push_back(double(pairs));
+  return from_vector(ids, {buckets}, {.dtype = Dtype::i32});
+}
 
 /// One table p for both sides. Parameter: `lookup_table_weight` [1, d, buckets], normal of std 0.02, as embeddings are
 /// drawn in the program (BERT) that the method was made for.
@@ -46,15 +39,15 @@ class Huang final : public RivalRpe {
   Huang(Scope scope, int64_t head_dim, int64_t skip)
       : RivalRpe(std::move(scope), clipped_product(true, true, false)),
         table_(param("lookup_table_weight", {1, head_dim, ops::rpe_buckets(config, skip)}, init::truncated_normal())),
-        mirror_(ops::rpe_buckets(config, skip), skip > 0) {}
+        mirror_(buffer("mirror", mirror_ids(ops::rpe_buckets(config, skip), skip > 0), Persistent::no)) {}
   ops::RpeTables tables(Dtype dtype) const override {
     const Tensor table = table_.as(dtype);
-    return {.q = {mirror_(table)}, .k = {table}};
+    return {.q = {ops::index_select(table, 2, mirror_)}, .k = {table}};
   }
 
  private:
   Parameter table_;
-  Mirror mirror_;
+  Tensor mirror_;
 };
 
 /// Position-sensitive attention, on the whole image in place of one axis of it. The original normalises each term of
@@ -65,7 +58,7 @@ class Axial final : public RivalRpe {
  public:
   Axial(Scope scope, int64_t head_dim, int64_t skip)
       : RivalRpe(std::move(scope), clipped_product(true, true, true)),
-        mirror_(ops::rpe_buckets(config, skip), skip > 0) {
+        mirror_(buffer("mirror", mirror_ids(ops::rpe_buckets(config, skip), skip > 0), Persistent::no)) {
     const int64_t buckets = ops::rpe_buckets(config, skip);
     const Init init = init::normal(1 / std::sqrt(double(head_dim)));
     q_ = param("lookup_table_q", {1, head_dim, buckets}, init);
@@ -73,12 +66,12 @@ class Axial final : public RivalRpe {
     v_ = param("lookup_table_v", {1, buckets, head_dim}, init);
   }
   ops::RpeTables tables(Dtype dtype) const override {
-    return {.q = {mirror_(q_.as(dtype))}, .k = {k_.as(dtype)}, .v = {v_.as(dtype)}};
+    return {.q = {ops::index_select(q_.as(dtype), 2, mirror_)}, .k = {k_.as(dtype)}, .v = {v_.as(dtype)}};
   }
 
  private:
   Parameter q_, k_, v_;
-  Mirror mirror_;
+  Tensor mirror_;
 };
 
 /// Stand-alone self-attention's encoding, with the whole image as neighbourhood: half of the channels know the row
@@ -90,7 +83,7 @@ class Sasa final : public RivalRpe {
   Sasa(Scope scope, int64_t head_dim, const TokenGrid& grid)
       : RivalRpe(std::move(scope), unclipped(std::max(grid.height, grid.width))), half_(head_dim / 2) {
     check<ValueError>(head_dim % 2 == 0,
-                      "rpe 'sasa' halves the channels of a head, but has {}: choose an even dim / heads", head_dim);
+                      "rpe 'sasa' halves the channels of a head, and {} is odd: choose an even dim / heads", head_dim);
     const Shape shape{1, half_, ops::rpe_buckets(config, grid.skip)};
     rows_ = param("lookup_table_rows", shape, init::truncated_normal());
     cols_ = param("lookup_table_cols", shape, init::truncated_normal());

@@ -57,7 +57,7 @@ Limits limits(Dtype d, bool training, int64_t depth) {
 
 ModelPeer::ModelPeer(Peer& peer, const ModelWork& work, bool compile) : peer_(peer) {
   check<ValueError>(work.model().config.rival == nn::Rival::none && work.model().config.ape != models::Ape::peg,
-                    "the peer has iRPE alone, neither {} nor generators", to_string(work.model().config.rival));
+                    "the peer has no relative positions but iRPE's, and no position generators");
   const TemporaryFile file;
   data::Safetensors content;
   for (const auto& [name, t] : work.model().state_dict()) content.tensors.emplace_back("weight." + name, t);

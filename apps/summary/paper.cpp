@@ -50,10 +50,10 @@ constexpr PaperRow kTable5[] = {
 };
 
 constexpr const char* kNotes =
-    "Whole millions of parameters are rounded in some rows of the paper and cut off in others; its ViT-L, CPVT-S and\n"
-    "Transformer-XL differ. The multiply-adds of Transformer-XL could not be derived from its formula; ours follow "
-    "it.\n"
-    "DeiT-B iRPE-QKV is in the released program alone.\n";
+    "Whole millions of parameters are rounded in some rows of the paper and cut off in others; two say more than "
+    "their\n"
+    "models have, ViT-L and CPVT-S. The paper's multiply-adds of Transformer-XL could not be derived: ours follow its\n"
+    "formula. DeiT-B iRPE-QKV is in the released program alone.\n";
 
 /// Parameters and multiply-adds, by a model that holds no values.
 struct Cost {

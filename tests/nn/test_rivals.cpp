@@ -195,6 +195,23 @@ void check_gradients(M& module, Tensor x) {
   }
 }
 
+/// Values and gradients of every method on `device` against those on the CPU.
+void check_device(Device device) {
+  const nn::TokenGrid grid = kGrids[1];
+  for (const char* method : kMethods) {
+    INFO(method);
+    Generator first{.seed = 1}, second{.seed = 1};
+    const auto cpu = make_layer(method, grid, first), other = make_layer(method, grid, second, device);
+    const Tensor x = input(grid, 2), there = x.to(device);
+    const Tensor y = (*cpu)(x), z = (*other)(there);
+    CHECK(difference(z, y) < 1e-12);
+    ops::sum(ops::mul(y, x)).backward();
+    ops::sum(ops::mul(z, there)).backward();
+    const nn::NamedTensors ours = cpu->parameters(), theirs = other->parameters();
+    for (size_t i = 0; i < ours.size(); ++i) CHECK(difference(theirs[i].second.grad(), ours[i].second.grad()) < 1e-12);
+  }
+}
+
 struct Collector : trace::Watcher {
   bool seen = false;
   bool wants(const std::string& name) override { return name.ends_with("probabilities"); }
@@ -232,19 +249,15 @@ TEST_CASE("gradients of earlier relative positions equal central differences", "
 }
 
 TEST_CASE("the emulated device computes earlier relative positions the same", "[unit]") {
-  const nn::TokenGrid grid = kGrids[1];
-  for (const char* method : kMethods) {
-    INFO(method);
-    Generator first{.seed = 1}, second{.seed = 1};
-    const auto cpu = make_layer(method, grid, first), emulated = make_layer(method, grid, second, Device::emulated());
-    const Tensor x = input(grid, 2);
-    const Tensor y = (*cpu)(x), z = (*emulated)(x.to(Device::emulated()));
-    CHECK(difference(z, y) < 1e-12);
-    ops::sum(ops::mul(y, x)).backward();
-    ops::sum(ops::mul(z, x.to(Device::emulated()))).backward();
-    const nn::NamedTensors ours = cpu->parameters(), theirs = emulated->parameters();
-    for (size_t i = 0; i < ours.size(); ++i) CHECK(difference(theirs[i].second.grad(), ours[i].second.grad()) < 1e-12);
+  check_device(Device::emulated());
+}
+
+TEST_CASE("the cuda device computes earlier relative positions the same", "[unit][cuda]") {
+  if (cuda_device_count() == 0) {
+    WARN("SKIPPED: no cuda device");
+    return;
   }
+  check_device(Device::cuda());
 }
 
 TEST_CASE("position generators add a convolution of the grid and leave extra tokens alone", "[unit]") {
@@ -292,7 +305,7 @@ TEST_CASE("strings of earlier relative positions, and combinations that do not e
 
   const auto layer = [](const nn::AttentionConfig& config) { return [=] { nn::Attention a({}, config); }; };
   CHECK_THROWS_WITH(layer({.dim = 6, .heads = 2, .grid = {2, 2, 1}, .rival = nn::Rival::sasa})(),
-                    "rpe 'sasa' halves the channels of a head, but has 3: choose an even dim / heads");
+                    "rpe 'sasa' halves the channels of a head, and 3 is odd: choose an even dim / heads");
   CHECK_THROWS_WITH(layer({.dim = 6, .heads = 2, .grid = {2, 2, 1}, .rival = nn::Rival::transformer_xl})(),
                     "rpe 'transformer-xl' needs a dim that 4 divides, got 6");
   CHECK_THROWS_WITH(
