@@ -1,5 +1,5 @@
+#include <algorithm>
 #include <limits>
-#include <utility>
 #include <vector>
 
 #include "core/parallel.h"
