@@ -114,6 +114,13 @@ std::vector<Sample> samples(Maker& m) {
       sample(m, "rpe-3.5-product-ctx-1-qk", {2, 2, 1}, 1, 1, 2, "more buckets than registers hold").reduces(300),
       sample(m, "rpe-1.9-product-ctx-1-qkv", {7, 18, 1}, 1, 1, 4, "grid rows longer than a vector").reduces(512),
       sample(m, "rpe-1.9-product-ctx-1-qkv", {14, 14, 1}, 1, 1, 4, "DeiT's grid").reduces(1024),
+      sample(m, "rpe-20.0-euc-ctx-0-qkv", {3, 6, 0}, 1, 2, 4, "euclidean, most buckets unused, tables per head")
+          .reduces(256),
+      sample(m, "rpe-33.0-quant-ctx-1-qkv", {4, 4, 1}, 2, 1, 3, "quantization, most buckets unused").reduces(256),
+      sample(m, "rpe-20.0-cross-ctx-0-qkv", {2, 5, 1}, 1, 2, 6, "cross, most buckets unused").reduces(256),
+      sample(m, "rpe-20.0-cross-bias-1-qk", {2, 4, 1}, 2, 2, 4, "bias, cross, most buckets unused").reduces(256),
+      sample(m, "rpe-1.9-product-ctx-1-qkv", {1, 7, 5}, 1, 2, 5, "one grid row, five extra tokens").reduces(128),
+      sample(m, "rpe-1.9-product-ctx-1-qkv", {1, 1, 0}, 2, 2, 20, "one token").reduces(64),
       sample(m, "none", with_class, 1, 2, 4, "none").reduces(32),
       sample(m, "rpe-1.9-product-ctx-1-qkv", with_class, 0, 2, 4, "no samples"),
       sample(m, "rpe-1.9-product-bias-1-qk", with_class, 0, 2, 4, "no samples, bias"),
