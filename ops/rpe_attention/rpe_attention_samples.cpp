@@ -134,6 +134,13 @@ std::vector<Sample> samples(Maker& m) {
       mma("rpe-1.9-product-bias-0-qk", {4, 4, 1}, 1, 2, 32, "bias, head size 32"),
       mma("rpe-1.9-cross-bias-1-qk", {5, 14, 0}, 1, 1, 32, "bias, cross, two tiles", dropped),
       mma("rpe-1.9-product-bias-1-q", {2, 2, 0}, 1, 1, 32, "bias, scale 0", {{"scale", 0.0}}),
+      sample(m, "rpe-20.0-euc-ctx-0-qkv", {3, 6, 0}, 1, 2, 4, "euclidean, most buckets unused, tables per head")
+          .reduces(256),
+      sample(m, "rpe-33.0-quant-ctx-1-qkv", {4, 4, 1}, 2, 1, 3, "quantization, most buckets unused").reduces(256),
+      sample(m, "rpe-20.0-cross-ctx-0-qkv", {2, 5, 1}, 1, 2, 6, "cross, most buckets unused").reduces(256),
+      sample(m, "rpe-20.0-cross-bias-1-qk", {2, 4, 1}, 2, 2, 4, "bias, cross, most buckets unused").reduces(256),
+      sample(m, "rpe-1.9-product-ctx-1-qkv", {1, 7, 5}, 1, 2, 5, "one grid row, five extra tokens").reduces(128),
+      sample(m, "rpe-1.9-product-ctx-1-qkv", {1, 1, 0}, 2, 2, 20, "one token").reduces(64),
       sample(m, "none", with_class, 1, 2, 4, "none").reduces(32),
       sample(m, "rpe-1.9-product-ctx-1-qkv", with_class, 0, 2, 4, "no samples"),
       sample(m, "rpe-1.9-product-bias-1-qk", with_class, 0, 2, 4, "no samples, bias"),
