@@ -132,7 +132,7 @@ std::vector<Sample> samples(Maker& m) {
       mma("rpe-2.0-product-ctx-1-v", {5, 5, 1}, 1, 1, 32, "more buckets than a tile, v"),
       mma("rpe-3.5-product-ctx-1-qkv", {2, 2, 1}, 1, 1, 32, "more buckets than shared memory holds"),
       mma("rpe-1.9-product-bias-0-qk", {4, 4, 1}, 1, 2, 32, "bias, head size 32"),
-      mma("rpe-1.9-cross-bias-1-qk", {5, 14, 0}, 1, 1, 32, "bias, cross, two tiles", dropped),
+      mma("rpe-1.9-cross-bias-1-qk", {5, 14, 0}, 1, 1, 32, "bias, cross, two tiles", dropped).reduces(256),
       mma("rpe-1.9-product-bias-1-q", {2, 2, 0}, 1, 1, 32, "bias, scale 0", {{"scale", 0.0}}),
       sample(m, "rpe-20.0-euc-ctx-0-qkv", {3, 6, 0}, 1, 2, 4, "euclidean, most buckets unused, tables per head")
           .reduces(256),
