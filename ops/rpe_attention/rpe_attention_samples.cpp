@@ -121,6 +121,7 @@ std::vector<Sample> samples(Maker& m) {
       // Head sizes of the tensor-core kernels. What bf16 rounds inside them does not add up over a sum, so that k, and
       // with it the tolerance, is what f64 needs.
       mma("rpe-1.9-product-ctx-1-qkv", with_class, 2, 2, 64, "fewer tokens than a fragment"),
+      mma("rpe-1.9-product-ctx-1-qkv", {1, 1, 0}, 1, 1, 64, "one token, head size 64"),
       mma("rpe-1.9-product-ctx-1-qkv", {14, 14, 1}, 1, 1, 32, "DeiT's grid, four tiles"),
       mma("rpe-1.9-product-ctx-1-qk", {5, 14, 0}, 1, 1, 64, "two tiles, head size 64"),
       mma("rpe-1.0-euc-ctx-1-qkv", {8, 8, 1}, 1, 1, 32, "one more token than a tile", dropped),
@@ -128,8 +129,7 @@ std::vector<Sample> samples(Maker& m) {
       mma("rpe-2.0-quant-ctx-0-qkv", two_by_three, 2, 2, 32, "key padding and scale, head size 32", {{"scale", 0.2}},
           padding),
       mma("rpe-1.5-cross-ctx-0-vk", {4, 1, 1}, 1, 2, 32, "a row that sees no key, head size 32", {}, blind),
-      mma("rpe-2.0-product-ctx-1-qk", {5, 5, 1}, 1, 1, 32, "more buckets than a tile"),
-      mma("rpe-2.0-product-ctx-1-v", {5, 5, 1}, 1, 1, 32, "more buckets than a tile, v"),
+      mma("rpe-2.0-product-ctx-1-qkv", {5, 5, 1}, 1, 1, 32, "more buckets than a tile"),
       mma("rpe-3.5-product-ctx-1-qkv", {2, 2, 1}, 1, 1, 32, "more buckets than shared memory holds"),
       mma("rpe-1.9-product-bias-0-qk", {4, 4, 1}, 1, 2, 32, "bias, head size 32"),
       mma("rpe-1.9-cross-bias-1-qk", {5, 14, 0}, 1, 1, 32, "bias, cross, two tiles", dropped).reduces(256),
