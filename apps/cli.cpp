@@ -5,6 +5,7 @@
 #include <CLI/CLI.hpp>
 #include <algorithm>
 #include <cmath>
+#include <filesystem>
 #include <iostream>
 #include <nlohmann/json.hpp>
 
@@ -75,6 +76,12 @@ Device usable_device(const std::string& text) {
   }
   require(device.index < count_devices(device.type), "there is no device " + to_string(device));
   return device;
+}
+
+void make_folder(const std::string& folder) {
+  std::error_code error;
+  std::filesystem::create_directories(folder, error);
+  check<IoError>(!error, "{}: cannot be made: {}", folder, error.message());
 }
 
 void print_json(const nlohmann::ordered_json& document) {

@@ -63,6 +63,9 @@ struct CommonFlags {
 /// `text` as a device of this build and machine. @throws UsageError naming the devices that can be used
 Device usable_device(const std::string& text);
 
+/// Makes a folder and those above it, unless it is there. @throws IoError if it cannot be made
+void make_folder(const std::string& folder);
+
 /// Writes the document and a newline to stdout; texts that are not UTF-8 are repaired.
 void print_json(const nlohmann::ordered_json& document);
 

@@ -2,11 +2,17 @@
 #include <algorithm>
 #include <cstdint>
 
+#include "core/bf16_pairs.h"
 #include "core/simd.h"
 
 /// Products of small matrices that stay in the cache, on one thread: the inner step of fused attention and of blocked
-/// matmul. Row-major, any leading dimensions, every size; T is float or double.
+/// matmul. Row-major, any leading dimensions, every size. T, the type of the factors, is float, double or Bf16Pair: a
+/// pair is one element, so that k counts pairs.
 namespace vitrine {
+
+/// The type in which products of T are summed.
+template <class T>
+using product_t = std::conditional_t<std::is_same_v<T, Bf16Pair>, float, T>;
 
 /// Where element (i, p) of the left factor lies: a[i * row + p * column]. {lda, 1} is a plain matrix, {1, lda} its
 /// transpose.
@@ -23,27 +29,33 @@ template <class T>
 constexpr int kTileColumns = kTileVectors<T>* simd::kLanes<T>;
 
 /// C [M, 16 V - 16 + tail] = A [M, k] * B [k, same], or += if `accumulate` (16 stands for kLanes<T>). `Partial` masks
-/// the last vector of each row to `tail` elements; without it tail is not read. Sums run over p = 0, 1, ... in T.
+/// the last vector of each row to `tail` elements; without it tail is not read. Sums run over p = 0, 1, ... in
+/// product_t.
 template <int M, int V, bool Partial, class T>
-inline void gemm_tile(int64_t k, const T* a, Strides2 sa, const T* b, int64_t ldb, T* c, int64_t ldc, bool accumulate,
-                      int tail) {
+inline void gemm_tile(int64_t k, const T* a, Strides2 sa, const T* b, int64_t ldb, product_t<T>* c, int64_t ldc,
+                      bool accumulate, int tail) {
   constexpr int kWidth = simd::kLanes<T>;
-  using Vec = simd::Vec<T>;
-  auto read = [&](const T* p, int v) {
+  auto read = [&](const auto* p, int v) {
     if constexpr (Partial)
       if (v == V - 1) return simd::load_first(p + v * kWidth, tail);
     return simd::load(p + v * kWidth);
   };
-  Vec sum[M][V] = {};
+  simd::Vec<product_t<T>> sum[M][V] = {};
   for (int64_t p = 0; p < k; ++p) {
-    Vec row[V];
+    simd::Vec<T> row[V];
 #pragma GCC unroll 8
     for (int v = 0; v < V; ++v) row[v] = read(b + p * ldb, v);
 #pragma GCC unroll 8
     for (int i = 0; i < M; ++i) {
-      const Vec x = simd::broadcast(a[i * sa.row + p * sa.column]);
+      const simd::Vec<T> x = simd::broadcast(a[i * sa.row + p * sa.column]);
 #pragma GCC unroll 8
-      for (int v = 0; v < V; ++v) sum[i][v] += x * row[v];
+      for (int v = 0; v < V; ++v) {
+        if constexpr (std::is_same_v<T, Bf16Pair>) {
+          sum[i][v] = simd::dot_pairs(sum[i][v], x, row[v]);
+        } else {
+          sum[i][v] += x * row[v];
+        }
+      }
     }
   }
 #pragma GCC unroll 8
@@ -62,8 +74,8 @@ inline void gemm_tile(int64_t k, const T* a, Strides2 sa, const T* b, int64_t ld
 
 namespace detail {
 template <int M, int V, class T>
-void gemm_tile_any_width(int64_t n, int64_t k, const T* a, Strides2 sa, const T* b, int64_t ldb, T* c, int64_t ldc,
-                         bool accumulate) {
+void gemm_tile_any_width(int64_t n, int64_t k, const T* a, Strides2 sa, const T* b, int64_t ldb, product_t<T>* c,
+                         int64_t ldc, bool accumulate) {
   constexpr int kWidth = simd::kLanes<T>;
   if constexpr (V > 1)
     if (n <= (V - 1) * kWidth) return gemm_tile_any_width<M, V - 1>(n, k, a, sa, b, ldb, c, ldc, accumulate);
@@ -72,8 +84,8 @@ void gemm_tile_any_width(int64_t n, int64_t k, const T* a, Strides2 sa, const T*
 }
 
 template <int M, class T>
-void gemm_tile_any(int64_t m, int64_t n, int64_t k, const T* a, Strides2 sa, const T* b, int64_t ldb, T* c, int64_t ldc,
-                   bool accumulate) {
+void gemm_tile_any(int64_t m, int64_t n, int64_t k, const T* a, Strides2 sa, const T* b, int64_t ldb, product_t<T>* c,
+                   int64_t ldc, bool accumulate) {
   if constexpr (M > 1)
     if (m < M) return gemm_tile_any<M - 1>(m, n, k, a, sa, b, ldb, c, ldc, accumulate);
   gemm_tile_any_width<M, kTileVectors<T>>(n, k, a, sa, b, ldb, c, ldc, accumulate);
@@ -82,10 +94,10 @@ void gemm_tile_any(int64_t m, int64_t n, int64_t k, const T* a, Strides2 sa, con
 
 /// C [m, n] = A [m, k] * B [k, n], or += if `accumulate`. B and C have unit column stride. Runs at the speed of
 /// gemm_tile while a panel of kTileColumns columns of B stays in the cache (k up to a few hundred). Each element of C
-/// is one sum over p = 0, 1, ... in T, whatever the sizes.
+/// is one sum over p = 0, 1, ... in product_t, whatever the sizes.
 template <class T>
-void gemm_small(int64_t m, int64_t n, int64_t k, const T* a, Strides2 sa, const T* b, int64_t ldb, T* c, int64_t ldc,
-                bool accumulate) {
+void gemm_small(int64_t m, int64_t n, int64_t k, const T* a, Strides2 sa, const T* b, int64_t ldb, product_t<T>* c,
+                int64_t ldc, bool accumulate) {
   for (int64_t j = 0; j < n; j += kTileColumns<T>) {
     const int64_t columns = std::min<int64_t>(kTileColumns<T>, n - j);
     for (int64_t i = 0; i < m; i += kTileRows<T>)

@@ -98,7 +98,7 @@ inline Vec<T> load_first(const T* p, int n) {
   }
 #elif defined(__AVX__)
   if constexpr (sizeof(T) == 4) {
-    return std::bit_cast<Vec<T>>(_mm256_maskload_ps(p, detail::first_lanes<T>(n)));
+    return std::bit_cast<Vec<T>>(_mm256_maskload_ps(reinterpret_cast<const float*>(p), detail::first_lanes<T>(n)));
   } else {
     return std::bit_cast<Vec<T>>(_mm256_maskload_pd(p, detail::first_lanes<T>(n)));
   }
@@ -121,7 +121,7 @@ inline void store_first(T* p, Vec<T> v, int n) {
   }
 #elif defined(__AVX__)
   if constexpr (sizeof(T) == 4) {
-    _mm256_maskstore_ps(p, detail::first_lanes<T>(n), std::bit_cast<__m256>(v));
+    _mm256_maskstore_ps(reinterpret_cast<float*>(p), detail::first_lanes<T>(n), std::bit_cast<__m256>(v));
   } else {
     _mm256_maskstore_pd(p, detail::first_lanes<T>(n), std::bit_cast<__m256d>(v));
   }

@@ -19,7 +19,7 @@ Ape parse_ape(const std::string& text);
 /// What may differ from a model's preset.
 struct ClassifierOptions {
   std::optional<int64_t> num_classes = {}, image_size = {};
-  std::optional<std::string> rpe = {};  ///< "rpe-1.9-product-ctx-1-k", or "none"
+  std::optional<std::string> rpe = {};  ///< "rpe-1.9-product-ctx-1-k", or "none"; takes the place of Swin's bias
   std::optional<Ape> ape = {};
   double drop_path = 0;  ///< rate of the last block; blocks before it have proportionally less
   double dropout = 0;
@@ -41,6 +41,7 @@ class Classifier : public nn::Module {
   virtual Tensor logits(const Tensor& images) = 0;
   virtual int64_t image_size() const = 0;
   virtual int64_t num_classes() const = 0;
+  /// Where the tokens stand that the patch embedding makes. Layers of a hierarchical model work on coarser grids too.
   virtual nn::TokenGrid grid() const = 0;
   virtual std::vector<LayerCost> costs() const = 0;
 };

@@ -1,10 +1,18 @@
 #include "nn/attention.h"
 
-#include "ops/attention/attention.h"
 #include "ops/concat/concat.h"
-#include "ops/rpe_attention/rpe_attention.h"
 
 namespace vitrine::nn {
+
+Tensor attend(const Tensor& q, const Tensor& k, const Tensor& v, const ops::RpeAttentionOptions& options) {
+  if (!trace::watched("probabilities") && !trace::watched("content") && !trace::watched("rpe"))
+    return ops::rpe_attention(q, k, v, options);
+  const ops::RpeAttentionTerms terms = ops::rpe_attention_unfused(q, k, v, options);
+  trace::watch("probabilities", terms.probabilities);
+  trace::watch("content", terms.content);
+  if (terms.rpe.defined()) trace::watch("rpe", terms.rpe);
+  return terms.out;
+}
 
 Attention::Attention(Scope scope, const AttentionConfig& c)
     : Layer(std::move(scope)),
@@ -22,25 +30,17 @@ Attention::Attention(Scope scope, const AttentionConfig& c)
 
 Tensor Attention::attend(const Tensor& q, const Tensor& k, const Tensor& v) {
   const double dropout = training() ? config.attention_dropout : 0;
-  const RandomDraw draw = dropout > 0 ? rng().draw() : RandomDraw();
-  const bool watched = trace::watched("probabilities") || trace::watched("content") || trace::watched("rpe");
-  if (!config.rpe && !watched) return ops::attention(q, k, v, {.dropout = dropout, .draw = draw});
   const auto tables = [&](const std::optional<Rpe>& rpe) {
     return rpe ? rpe->tables(q.dtype()) : std::vector<Tensor>();
   };
-  const ops::RpeAttentionOptions options{.rpe = config.rpe.value_or(ops::RpeConfig{.on_k = false}),
-                                         .height = config.grid.height,
-                                         .width = config.grid.width,
-                                         .skip = config.grid.skip,
-                                         .tables = {tables(rpe_q), tables(rpe_k), tables(rpe_v)},
-                                         .dropout = dropout,
-                                         .draw = draw};
-  if (!watched) return ops::rpe_attention(q, k, v, options);
-  const ops::RpeAttentionTerms terms = ops::rpe_attention_unfused(q, k, v, options);
-  trace::watch("probabilities", terms.probabilities);
-  trace::watch("content", terms.content);
-  if (terms.rpe.defined()) trace::watch("rpe", terms.rpe);
-  return terms.out;
+  return nn::attend(q, k, v,
+                    {.rpe = config.rpe.value_or(ops::RpeConfig{.on_k = false}),
+                     .height = config.grid.height,
+                     .width = config.grid.width,
+                     .skip = config.grid.skip,
+                     .tables = {tables(rpe_q), tables(rpe_k), tables(rpe_v)},
+                     .dropout = dropout,
+                     .draw = dropout > 0 ? rng().draw() : RandomDraw()});
 }
 
 Tensor Attention::forward(const Tensor& x) {

@@ -5,6 +5,7 @@
 #include "nn/dropout.h"
 #include "nn/linear.h"
 #include "nn/rpe.h"
+#include "ops/rpe_attention/rpe_attention.h"
 
 namespace vitrine::nn {
 
@@ -21,11 +22,12 @@ struct AttentionConfig {
   double attention_dropout = 0, projection_dropout = 0;
 };
 
+/// ops::rpe_attention. Whoever watches "probabilities" (or "content", "rpe": the two parts of the logits) of the module
+/// that calls it makes it run the unfused form.
+Tensor attend(const Tensor& q, const Tensor& k, const Tensor& v, const ops::RpeAttentionOptions& options);
+
 /// Multi-head self-attention of DeiT, with iRPE on any of q, k, v: `qkv` (rows q, then k, then v, each head by head),
-/// ops::attention or ops::rpe_attention, `proj`.
-///
-/// Whoever watches "probabilities" (or "content", "rpe": the two parts of the logits) of this module makes it run the
-/// unfused form.
+/// `attend`, `proj`.
 struct Attention final : Layer<Attention> {
   AttentionConfig config;
   Linear qkv, proj;

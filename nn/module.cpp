@@ -68,13 +68,13 @@ Tensor Module::param(std::string name, const Shape& shape, const Init& init) {
   Tensor t = init(shape, *rng_).to(dtype_).to(device_);
   check(t.shape() == shape, "{}: its initial value has shape {}, not {}", join(path(), name), t.shape(), shape);
   t.set_requires_grad();
-  entries_.push_back({std::move(name), t, true, true});
+  entries_.push_back({std::move(name), t, true, Persistent::yes});
   return t;
 }
 
 Tensor Module::buffer(std::string name, const Tensor& value, Persistent persistent) {
   const Tensor t = (is_floating(value.dtype()) ? value.to(dtype_) : value).to(device_);
-  entries_.push_back({std::move(name), t, false, persistent == Persistent::yes});
+  entries_.push_back({std::move(name), t, false, persistent});
   return t;
 }
 
@@ -101,7 +101,7 @@ int64_t Module::parameter_count() const {
 NamedTensors Module::state_dict() const {
   NamedTensors list;
   visit("", [&](const std::string& name, const Entry& e) {
-    if (e.persistent) list.emplace_back(name, e.tensor);
+    if (e.persistent != Persistent::no) list.emplace_back(name, e.tensor);
   });
   return list;
 }
@@ -111,21 +111,21 @@ LoadReport Module::load_state_dict(const NamedTensors& values, Strict strict) {
   for (const auto& [name, t] : values) given[name] = &t;
   LoadReport report;
   std::vector<std::pair<Tensor, Tensor>> copies;
-  for (const auto& [name, own] : state_dict()) {
+  visit("", [&](const std::string& name, const Entry& own) {
+    if (own.persistent == Persistent::no) return;
     const auto found = given.find(name);
-    if (found == given.end()) {
+    const Tensor* value = found == given.end() ? nullptr : found->second;
+    if (value) given.erase(found);
+    if (own.persistent == Persistent::derived) return;
+    if (!value) {
       report.missing.push_back(name);
-      continue;
-    }
-    const Tensor& value = *found->second;
-    given.erase(found);
-    if (value.shape() == own.shape()) {
-      copies.emplace_back(own, value);
+    } else if (value->shape() == own.tensor.shape()) {
+      copies.emplace_back(own.tensor, *value);
       report.loaded.push_back(name);
     } else {
-      report.mismatched.push_back(format("{}: is {}, got {}", name, own.shape(), value.shape()));
+      report.mismatched.push_back(format("{}: is {}, got {}", name, own.tensor.shape(), value->shape()));
     }
-  }
+  });
   for (const auto& [name, t] : values)
     if (given.contains(name)) report.unexpected.push_back(name);
   check(strict == Strict::no || report.complete(), "the weights do not fit the model{}", report.text());

@@ -37,8 +37,10 @@ struct Scope {
 /// Draws the initial values of a parameter (nn/init.h).
 using Init = std::function<Tensor(const Shape& shape, Generator& rng)>;
 
-enum class Persistent { no, yes };  ///< whether a buffer is part of the state_dict
-enum class Strict { no, yes };      ///< whether load_state_dict throws when keys do not fit
+/// Whether a buffer is part of the state_dict. A derived one is written for programs that expect it, but follows from
+/// the configuration: loading neither misses it nor takes its values.
+enum class Persistent { no, yes, derived };
+enum class Strict { no, yes };  ///< whether load_state_dict throws when keys do not fit
 
 using NamedTensors = std::vector<std::pair<std::string, Tensor>>;
 
@@ -101,7 +103,8 @@ class Module {
   struct Entry {
     std::string name;
     Tensor tensor;
-    bool trained, persistent;
+    bool trained;
+    Persistent persistent;
   };
   template <class Visit>
   void visit(const std::string& prefix, Visit&& see) const;

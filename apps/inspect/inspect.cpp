@@ -41,7 +41,9 @@ std::vector<std::pair<std::string, std::string>> facts(const Flags& flags, const
           {"classes", std::to_string(loaded.model->num_classes())},
           {"parameters", std::to_string(loaded.model->parameter_count())},
           {"tokens", format("{} = {} + {} × {}", grid.tokens(), grid.skip, grid.height, grid.width)},
-          {"relative position", study.rpe ? to_string(*study.rpe) : "none"},
+          {"relative position", study.rpe                 ? to_string(*study.rpe)
+                                : study.attention.empty() ? "not looked at"
+                                                          : "none"},
           {"precision", flags.precision},
           {"device", device.type == DeviceType::cpu ? format("cpu, {} threads", num_threads()) : to_string(device)},
           {"program", program_version()}};

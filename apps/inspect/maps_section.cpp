@@ -58,7 +58,9 @@ std::string maps_section(const Page& page) {
   const Study& study = page.study;
   std::string html = "<section id=attention><h2>Attention</h2>\n";
   if (study.attention.empty())
-    return html + "<p>No attention layer of this model works on the grid of image tokens.</p></section>\n";
+    return html +
+           "<p>No attention layer of this model works on the grid of image tokens, which the maps are of: its layers "
+           "see windows, or coarser grids.</p></section>\n";
   const bool has_rpe = !study.attention[0].rpe.values.empty();
   html += format(
       "<p>The image is cut into {} × {} patches; each patch is a token, and {} come{} before them. Every head of every "

@@ -47,10 +47,13 @@ std::string header_section(const Page& page) {
 std::string share_section(const Page& page) {
   std::string html = "<section id=share><h2>How much of the logits is relative position</h2>\n";
   const auto& layers = page.study.attention;
+  if (layers.empty())
+    return html +
+           "<p>Not measured: no attention layer of this model works on the grid of image tokens.</p></section>\n";
   if (!page.study.rpe)
     return html +
            "<p>This model has no relative position encoding: its attention logits are content alone.</p></section>\n";
-  if (layers.empty() || layers[0].share.empty())
+  if (layers[0].share.empty())
     return html +
            "<p>The encoding is on values: it adds to the output of attention, and nothing to its "
            "logits.</p></section>\n";

@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <set>
 
 #include "apps/canvas.h"
 #include "core/error.h"
@@ -106,14 +105,12 @@ int64_t BucketTable::bucket(std::pair<int64_t, int64_t> query, int64_t row, int6
   return int64_t(index.row_ids.data<int32_t>()[dr]) + index.column_ids.data<int32_t>()[dc];
 }
 
-int64_t BucketTable::used() const {
-  std::set<int64_t> seen;
-  if (index.skip > 0) seen.insert(index.buckets - 1);
-  const Cell corners[] = {{0, 0}, {0, index.width - 1}, {index.height - 1, 0}, {index.height - 1, index.width - 1}};
-  for (const Cell& query : corners)  // between them, these see every offset
-    for (int64_t r = 0; r < index.height; ++r)
-      for (int64_t c = 0; c < index.width; ++c) seen.insert(bucket(query, r, c));
-  return int64_t(seen.size());
+int64_t used_buckets(const ops::RelposIndex& index) {
+  const Tensor ids = index.ids();
+  const int32_t* id = ids.data<int32_t>();
+  std::vector<char> used(size_t(index.buckets), 0);
+  for (int64_t i = 0; i < ids.numel(); ++i) used[size_t(id[i])] = 1;
+  return std::count(used.begin(), used.end(), 1);
 }
 
 std::string map_text(const BucketTable& table, std::pair<int64_t, int64_t> query) {

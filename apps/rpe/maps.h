@@ -19,9 +19,10 @@ struct BucketTable {
 
   /// The bucket of the key in cell (row, column) of the grid for the query in cell `query`.
   int64_t bucket(std::pair<int64_t, int64_t> query, int64_t row, int64_t column) const;
-  /// How many buckets some pair of tokens falls into.
-  int64_t used() const;
 };
+
+/// How many buckets some pair of tokens falls into.
+int64_t used_buckets(const ops::RelposIndex& index);
 
 /// The map around `query` as lines of ids, the query in brackets.
 std::string map_text(const BucketTable& table, std::pair<int64_t, int64_t> query);

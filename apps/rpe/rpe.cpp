@@ -128,7 +128,7 @@ std::string describe(const Options& options, const std::vector<BucketTable>& tab
   std::string buckets;
   for (const BucketTable& t : tables)
     buckets += format("{}{}{} of {} buckets used", buckets.empty() ? "" : ", ", t.name.empty() ? "" : t.name + " ",
-                      t.used(), t.index.buckets);
+                      used_buckets(t.index), t.index.buckets);
   return format("{}, ratio {}{}, grid {} x {}{}: {}", options.method, options.ratio, options.clip ? ", clip" : "",
                 index.height, index.width, index.skip ? format(", {} extra", index.skip) : std::string(), buckets);
 }

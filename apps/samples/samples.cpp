@@ -37,9 +37,7 @@ int samples(const Flags& flags) {
   const std::unique_ptr<data::Dataset> dataset = data::open_dataset(flags.data, split, flags.seed);
   check<UsageError>(flags.count <= dataset->size(), "samples: --count {} is more than the {} images of {}", flags.count,
                     dataset->size(), flags.data);
-  std::error_code error;
-  std::filesystem::create_directories(flags.out, error);
-  check<IoError>(!error, "{}: cannot be made: {}", flags.out, error.message());
+  make_folder(flags.out);
   nlohmann::ordered_json list = nlohmann::ordered_json::array();
   for (int64_t i = 0; i < flags.count; ++i) {
     const std::string& label = dataset->labels()[size_t(dataset->label(i))];

@@ -25,7 +25,7 @@ void for_each_setting(Config& c, Visit&& visit) {
   visit("min_lr", c.min_lr, "learning rate at the end of the cosine");
   visit("warmup_lr", c.warmup_lr, "learning rate of the first step");
   visit("warmup_epochs", c.warmup_epochs, "epochs of linear warm-up");
-  visit("weight_decay", c.weight_decay, "decay of all but biases, norms, cls_token and pos_embed");
+  visit("weight_decay", c.weight_decay, "decay of all but biases (Swin's of positions too), norms, cls_token and pos_embed");
   visit("momentum", c.momentum, "of sgd (Nesterov)");
   visit("clip_grad", c.clip_grad, "largest norm of the gradient (0: no limit)");
   visit("label_smoothing", c.label_smoothing, "part of the target that all classes share");
@@ -66,7 +66,7 @@ TrainConfig TrainConfig::from_json(const Json& document, const std::string& wher
 
 void TrainConfig::check_ranges() const {
   const auto in = [](const char* flag, double value, double low, double high, const char* range) {
-    check<UsageError>(value >= low && value <= high, "train: {} must be {}, got {}", flag, range, value);
+    check<UsageError>(value >= low && value <= high, "{} must be {}, got {}", flag, range, value);
   };
   constexpr double kHuge = 1e9;
   in("--epochs", double(epochs), 1, kHuge, "at least 1");
@@ -86,7 +86,7 @@ void TrainConfig::check_ranges() const {
   in("--ema", ema, 0, 1, "between 0 and 1");
   for (const auto& [flag, value] : {std::pair{"--drop-path", drop_path}, {"--dropout", dropout}})
     in(flag, value, 0, 0.999, "in [0, 1)");
-  check<UsageError>(opt == "adamw" || opt == "sgd", "train: --opt must be adamw or sgd, got '{}'", opt);
+  check<UsageError>(opt == "adamw" || opt == "sgd", "--opt must be adamw or sgd, got '{}'", opt);
 }
 
 std::function<std::vector<std::string>()> add_train_flags(CLI::App& app, TrainConfig& config) {
@@ -106,6 +106,15 @@ std::function<std::vector<std::string>()> add_train_flags(CLI::App& app, TrainCo
       if (option->count() > 0) given.push_back(key);
     return given;
   };
+}
+
+void add_run_flags(CLI::App& app, TrainRun& run) {
+  app.add_option("--workers", run.workers, "threads that prepare batches")
+      ->capture_default_str()
+      ->check(CLI::Range(0, 64));
+  app.add_option("--save-every", run.save_every, "seconds between checkpoints within an epoch")
+      ->capture_default_str()
+      ->check(CLI::NonNegativeNumber);
 }
 
 }  // namespace vitrine::apps

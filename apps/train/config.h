@@ -43,5 +43,7 @@ std::string flag_of(std::string key);
 
 /// Adds the flags of `config` to `app`. The result tells, after parsing, which of them (as keys of json()) were given.
 std::function<std::vector<std::string>()> add_train_flags(CLI::App& app, TrainConfig& config);
+/// Adds the flags of `run` but --out, --resume and --device.
+void add_run_flags(CLI::App& app, TrainRun& run);
 
 }  // namespace vitrine::apps

@@ -2,6 +2,7 @@
 
 #include <chrono>
 #include <cmath>
+#include <filesystem>
 #include <fstream>
 #include <iostream>
 
@@ -59,6 +60,18 @@ std::vector<Json> read_metrics(const std::string& file, int64_t epoch) {
 
 }  // namespace
 
+std::string checkpoint_of(const std::string& out) { return out + "/checkpoint.safetensors"; }
+
+std::optional<StoredRun> stored_run(const std::string& out) {
+  const std::string file = checkpoint_of(out);
+  if (!std::filesystem::exists(file)) return {};
+  StoredRun run{.checkpoint = data::read_safetensors(file), .config = {}};
+  const Json training = metadata_json(run.checkpoint, file, kTrainingKey);
+  check<IoError>(training.contains("config"), "{}: malformed state of training: no configuration", file);
+  run.config = TrainConfig::from_json(training["config"], file);
+  return run;
+}
+
 Trainer::Trainer(const TrainConfig& config, const TrainRun& run, const data::Safetensors* known)
     : config_(config),
       run_(run),
@@ -82,6 +95,7 @@ Trainer::Trainer(const TrainConfig& config, const TrainRun& run, const data::Saf
   if (known) {
     restore(*known);
   } else {
+    make_folder(run_.out);
     write_file_atomically(path("config.json"), [&](std::ostream& out) { out << config_.json().dump(1) << "\n"; });
     save_checkpoint();
   }
@@ -211,7 +225,7 @@ void Trainer::save_checkpoint() const {
                       {"generator_seed", rng_.seed},
                       {"generator_offset", rng_.offset}};
   file.metadata = {{kSpecKey, spec_.json().dump()}, {kTrainingKey, training.dump()}};
-  data::write_safetensors(path("checkpoint.safetensors"), file);
+  data::write_safetensors(checkpoint_of(run_.out), file);
 }
 
 void Trainer::save_best() const {
@@ -220,7 +234,7 @@ void Trainer::save_best() const {
 }
 
 void Trainer::restore(const data::Safetensors& known) {
-  const std::string file = path("checkpoint.safetensors");
+  const std::string file = checkpoint_of(run_.out);
   const Json training = metadata_json(known, file, kTrainingKey);
   try {
     model_->load_state_dict(tensors_with_prefix(known, ""));
@@ -242,7 +256,5 @@ void Trainer::restore(const data::Safetensors& known) {
                  config_.epochs, loader_.batches());
   metrics_ = read_metrics(path("metrics.jsonl"), at_.epoch);
 }
-
-Json Trainer::last_metrics() const { return metrics_.empty() ? Json() : metrics_.back(); }
 
 }  // namespace vitrine::apps

@@ -1,6 +1,7 @@
 #pragma once
 #include <atomic>
 #include <memory>
+#include <optional>
 
 #include "apps/classifier/evaluate.h"
 #include "apps/classifier/spec.h"
@@ -10,6 +11,17 @@
 
 namespace vitrine::apps {
 
+/// The checkpoint of the run in folder `out`.
+std::string checkpoint_of(const std::string& out);
+
+/// What a run left in its folder to go on from.
+struct StoredRun {
+  data::Safetensors checkpoint;
+  TrainConfig config;
+};
+/// Nothing if `out` holds no run. @throws IoError if its checkpoint cannot be read
+std::optional<StoredRun> stored_run(const std::string& out);
+
 /// A training run in a folder: metrics.jsonl, checkpoint.safetensors, best.safetensors, config.json, curves.svg.
 ///
 /// All that the next step depends on (weights, optimizer, averaged weights, generator, position in the data, running
@@ -17,14 +29,16 @@ namespace vitrine::apps {
 /// from its last checkpoint and ends with the same bits.
 class Trainer {
  public:
+  /// Makes the folder if it is not there.
   /// @param known  the content of checkpoint.safetensors to go on from; nullptr to start anew
+  /// @throws ValueError, IoError if model, data and flags do not fit, or the folder cannot be written to
   Trainer(const TrainConfig& config, const TrainRun& run, const data::Safetensors* known);
 
   /// Trains to the end, or until `stop` is set and the step that runs is done (checkpoint written). Returns whether it
   /// reached the end. @throws Error if the loss is not finite
   bool run(const std::atomic<bool>& stop);
-  /// The last line of metrics.jsonl; null before the first epoch is done.
-  nlohmann::ordered_json last_metrics() const;
+  /// The lines of metrics.jsonl, one for each epoch done.
+  const std::vector<nlohmann::ordered_json>& metrics() const { return metrics_; }
 
  private:
   struct Position {

@@ -1,41 +1,17 @@
+#include "models/costs.h"
+
 #include "models/deit/deit.h"
 
 namespace vitrine::models {
 namespace {
 
-int64_t parameters_of(const nn::Module& module) { return module.parameter_count(); }
-
-/// The counting rule of the iRPE paper (irpe 8.3): every multiply-add of a product; one operation per element for
-/// scaling and GELU, two for softmax and norms; a layer's bias once.
-LayerCost linear_cost(const std::string& name, const nn::Linear& layer, int64_t rows) {
-  const int64_t out = layer.weight.tensor().size(0), product = rows * layer.weight.tensor().numel();
-  return {name, "linear", parameters_of(layer), product + out, product};
-}
-LayerCost norm_cost(const std::string& name, const nn::LayerNorm& layer, int64_t rows) {
-  return {name, "layer_norm", parameters_of(layer), 2 * rows * layer.weight.tensor().numel(), 0};
-}
-
-/// One look-up: a product of [N, C] with the buckets' vectors, and N C more (what the published differences require).
-/// RPE on values is counted as the dense [N, N] product of the reference; by buckets it costs as much as the others.
-LayerCost rpe_cost(const std::string& name, const nn::Rpe& rpe, bool on_values, int64_t tokens, int64_t dim) {
-  LayerCost cost{name, "rpe", parameters_of(rpe)};
-  for (const Tensor& table : rpe.tables(Dtype::f32)) {
-    if (table.dim() == 2) continue;  // bias: gathers and additions are not counted
-    const int64_t look_up = tokens * dim * table.size(on_values ? 1 : 2);
-    cost.macs += (on_values ? tokens * tokens * dim : look_up) + tokens * dim;
-    cost.macs_matmul += look_up;
-  }
-  return cost;
-}
-
 void attention_costs(const std::string& name, const nn::Attention& attn, std::vector<LayerCost>& list) {
   const int64_t n = attn.config.grid.tokens(), dim = attn.config.dim, heads = attn.config.heads;
   list.push_back(linear_cost(name + ".qkv", attn.qkv, n));
-  const int64_t products = 2 * n * n * dim;
-  list.push_back({name, "attention", 0, products + n * dim + 2 * heads * n * n, products});
-  if (attn.rpe_q) list.push_back(rpe_cost(name + ".rpe_q", *attn.rpe_q, false, n, dim));
-  if (attn.rpe_k) list.push_back(rpe_cost(name + ".rpe_k", *attn.rpe_k, false, n, dim));
-  if (attn.rpe_v) list.push_back(rpe_cost(name + ".rpe_v", *attn.rpe_v, true, n, dim));
+  list.push_back(attention_cost(name, n, n, dim, heads));
+  if (attn.rpe_q) list.push_back(rpe_cost(name + ".rpe_q", *attn.rpe_q, false, n, n, dim));
+  if (attn.rpe_k) list.push_back(rpe_cost(name + ".rpe_k", *attn.rpe_k, false, n, n, dim));
+  if (attn.rpe_v) list.push_back(rpe_cost(name + ".rpe_v", *attn.rpe_v, true, n, n, dim));
   list.push_back(linear_cost(name + ".proj", attn.proj, n));
 }
 
@@ -50,9 +26,7 @@ std::vector<LayerCost> DeiT::costs() const {
   token("cls_token", cls_token);
   token("dist_token", dist_token);
   token("pos_embed", pos_embed);
-  const int64_t embedding = patches * patch_embed.proj.weight.tensor().numel();
-  list.push_back(
-      {"patch_embed.proj", "patch_embed", parameters_of(patch_embed), embedding + patches * config.dim, embedding});
+  list.push_back(patch_embed_cost("patch_embed.proj", patch_embed.proj, patches));
   for (int64_t i = 0; i < blocks.size(); ++i) {
     const Block& block = blocks[i];
     const std::string name = format("blocks.{}", i);
@@ -60,7 +34,7 @@ std::vector<LayerCost> DeiT::costs() const {
     attention_costs(name + ".attn", block.attn, list);
     list.push_back(norm_cost(name + ".norm2", block.norm2, n));
     list.push_back(linear_cost(name + ".mlp.fc1", block.mlp.fc1, n));
-    list.push_back({name + ".mlp.gelu", "gelu", 0, n * config.mlp_ratio * config.dim, 0});
+    list.push_back(gelu_cost(name + ".mlp.gelu", n * config.mlp_ratio * config.dim));
     list.push_back(linear_cost(name + ".mlp.fc2", block.mlp.fc2, n));
   }
   list.push_back(norm_cost("norm", norm, n));

@@ -126,7 +126,8 @@ std::vector<ParameterGroup> decay_groups(const NamedTensors& parameters, double 
   for (const auto& [name, t] : parameters) {
     const bool listed = std::find(no_decay.begin(), no_decay.end(), name) != no_decay.end();
     const bool table = name.find("lookup_table_") != std::string::npos;
-    const bool free = t.dim() == 1 || name.ends_with(".bias") || listed || (table && !decay_rpe);
+    const bool free = t.dim() == 1 || name.ends_with(".bias") || name.ends_with("relative_position_bias_table") ||
+                      listed || (table && !decay_rpe);
     groups[free ? 0 : 1].parameters.emplace_back(name, t);
   }
   return groups;

@@ -5,14 +5,13 @@
 #include "core/reduce_row.h"
 #include "core/vector_math.h"
 #include "ops/attention/attention_inputs.h"
-#include "ops/attention/attention_scratch.h"
+#include "ops/attention/attention_operands.h"
 
 /// Fused attention on a CPU, for attention and the ops that add terms to it; private to them.
 ///
-/// A task is one (b, h), or some of its query rows. It copies its part of q, k and v (in the accumulator's type, scale
-/// folded into q) into dense scratch that stays in the core's second-level cache, and works on blocks of query rows
-/// with the scores of all keys, so that the softmax of a row needs one pass. Rows of scores are padded to whole
-/// vectors.
+/// A task is one (b, h), or some of its query rows. It copies its part of q, k and v (as attention_operands.h says)
+/// into dense scratch that stays in the core's second-level cache, and works on blocks of query rows with the scores of
+/// all keys, so that the softmax of a row needs one pass. Rows of scores are padded to whole vectors.
 ///
 /// `Terms` is what a variant adds. Its Head, one of a task, may append rows to k and to v: the products with q and dout
 /// then stand behind the scores of a row, where the Head turns them into terms of the scores, and weights that it puts
@@ -23,20 +22,28 @@ namespace vitrine::ops::attention_cpu {
 /// Plain attention: no terms. Also the list of what a Head does.
 template <class T, class A = accumulate_t<T>>
 struct NoTerms {
+  using E = element_t<T>;
   struct Head {
     Head(const NoTerms&, int64_t) {}
     static constexpr int64_t key_rows = 0, value_rows = 0;     ///< rows appended to k and v
     static constexpr bool needs_dk = false, needs_dv = false;  ///< backward: whether their gradients are wanted
-    void load_keys(A*) {}                                      ///< writes the rows behind k [keys, d], dense
-    void load_values(A*) {}                                    ///< the same for v
-    void begin(const A*, int64_t) {}                           ///< sees k transposed, [d, stride], before any score
-    void add_row(A*, int64_t) {}                               ///< adds to the scores of a query
-    void sum_weights(A*, int64_t) {}                           ///< puts weights of the appended rows of v behind a row
-    void add_products(A*, int64_t) {}                          ///< adds to the products of dout and v
-    void sum_scores(A*, int64_t) {}                            ///< puts gradients of the appended rows of k behind ds
-    void finish(const A*, A*, const A*) {}                     ///< takes k, dk and dv with the appended rows
+    void load_keys(E*) {}                   ///< writes the rows behind k [keys, elements(d)], side by side
+    void load_values(E*) {}                 ///< the same for v
+    void begin(const E*, int64_t) {}        ///< sees k transposed, [elements(d), stride], before any score
+    void add_row(A*, int64_t) {}            ///< adds to the scores of a query
+    void sum_weights(A*, int64_t) {}        ///< puts weights of the appended rows of v behind a row
+    void add_products(A*, int64_t) {}       ///< adds to the products of dout and v
+    void sum_scores(A*, int64_t) {}         ///< puts gradients of the appended rows of k behind ds
+    void finish(const E*, A*, const A*) {}  ///< takes k (by rows), dk / of_scores and dv, with the appended rows
   };
 };
+
+/// s_j *= factor.
+template <class A>
+void scale_scores(A* s, int64_t columns, A factor) {
+  if (factor == 1) return;
+  for (int64_t j = 0; j < columns; ++j) s[j] *= factor;
+}
 
 /// s_j += bias_j, and -inf where the mask is false.
 template <class T, class A>
@@ -83,29 +90,35 @@ void for_each_weight(const AttentionInputs& in, int64_t first, int64_t keys, F f
 template <class T, class Terms, class A = accumulate_t<T>>
 void forward_rows(const AttentionInputs& in, const Terms& terms, int64_t bh, int64_t first, int64_t last, Matrix<T> out,
                   A* lse) {
+  using E = element_t<T>;
   typename Terms::Head head(terms, bh);
   const int64_t heads = in.q.size(1), b = bh / heads, h = bh % heads;
   const int64_t queries = in.q.size(2), keys = in.k.size(2), d = in.q.size(3), padded = round_up(keys, kLine);
   const int64_t all_keys = keys + head.key_rows, all_values = keys + head.value_rows;
   const int64_t stride = row_stride(std::max(all_keys, all_values)), columns = round_up(all_keys, kLine);
-  const int64_t block = block_rows(last - first, stride * int64_t(sizeof(A)));
-  const int64_t kd = round_up(std::max(all_keys, all_values) * d, kLine), bd = round_up(block * d, kLine);
-  Scratch<A> scratch(kd + d * stride + 2 * bd + round_up(block, kLine) + block * stride);
-  A *v = scratch.take(kd), *k_t = scratch.take(d * stride), *q = scratch.take(bd), *o = scratch.take(bd);
-  A *inverse = scratch.take(round_up(block, kLine)), *s = scratch.take(block * stride);
-  load_rows(matrix<T>(in.k, b, h), 0, keys, d, A(1), v);
-  head.load_keys(v + keys * d);
-  transpose_keys(v, all_keys, d, k_t, columns, stride);
+  const int64_t block = block_rows(last - first, stride * int64_t(sizeof(A))), e = elements<T>(d);
+  const int64_t rows_size = round_up(std::max(all_keys, all_values) * e, kLine),
+                paired = by_rows_size<T>(all_values, d);
+  const int64_t bd = round_up(block * d, kLine);
+  Scratch<A> scratch(rows_size + paired + e * stride + 2 * bd + round_up(block, kLine) + block * stride);
+  E *kv = scratch.template take<E>(rows_size), *k_t = scratch.template take<E>(e * stride);
+  E* q = scratch.template take<E>(bd);
+  A *o = scratch.take(bd), *inverse = scratch.take(round_up(block, kLine)), *s = scratch.take(block * stride);
+  load_rows<T>(matrix<T>(in.k, b, h), 0, keys, d, A(1), kv);
+  head.load_keys(kv + keys * e);
+  transpose_keys(kv, all_keys, e, k_t, columns, stride);
   head.begin(k_t, stride);
-  load_rows(matrix<T>(in.v, b, h), 0, keys, d, A(1), v);
-  head.load_values(v + keys * d);
+  load_rows<T>(matrix<T>(in.v, b, h), 0, keys, d, A(1), kv);
+  head.load_values(kv + keys * e);
+  const E* v = by_rows<T>(kv, all_values, d, scratch.template take<E>(paired));
+  const Scale<A> scale = scale_of<T>(in.scale);
   const auto bias = matrix<T>(in.bias, b, h);
   const auto mask = matrix<bool>(in.mask, b, h);
   const auto next_q = next_head<T>(in.q, bh), next_k = next_head<T>(in.k, bh), next_v = next_head<T>(in.v, bh);
   for (int64_t at = first; at < last; at += block) {
     const int64_t rows = std::min(block, last - at);
-    load_rows(matrix<T>(in.q, b, h), at, rows, d, A(in.scale), q);
-    gemm_small(rows, columns, d, q, {d, 1}, k_t, stride, s, stride, false);
+    load_rows<T>(matrix<T>(in.q, b, h), at, rows, d, scale.of_q, q);
+    gemm_small(rows, columns, e, q, {e, 1}, k_t, stride, s, stride, false);
     for (int64_t i = 0; i < rows; ++i) {
       A* row = s + i * stride;
       const int64_t index = bh * queries + at + i;
@@ -113,6 +126,7 @@ void forward_rows(const AttentionInputs& in, const Terms& terms, int64_t bh, int
       prefetch_row(next_q, at + i, queries, d);
       prefetch_row(next_k, at + i, keys, d);
       prefetch_row(next_v, at + i, keys, d);
+      scale_scores(row, columns, scale.of_scores);
       head.add_row(row, at + i);
       bias_and_mask(row, keys, bias, mask, at + i);
       const A sum = exponentiate(row, keys, padded, lse[index]);
@@ -120,7 +134,8 @@ void forward_rows(const AttentionInputs& in, const Terms& terms, int64_t bh, int
       if (in.drops()) for_each_weight<A>(in, index * keys, keys, [row](int64_t j, A z) { row[j] *= z; });
       head.sum_weights(row, at + i);
     }
-    gemm_small(rows, d, all_values, s, {stride, 1}, v, d, o, d, false);
+    const E* weights = weights_side_by_side<T>(s, rows, all_values, stride);
+    gemm_small(rows, d, elements<T>(all_values), weights, {stride, 1}, v, d, o, d, false);
     for (int64_t i = 0; i < rows; ++i) store_row(o + i * d, inverse[i], d, out.at(at + i), out.column);
   }
 }
@@ -131,6 +146,20 @@ struct HeadGradients {
   Matrix<T> dq, dk, dv;
   T* dbias;
 };
+
+/// delta_i = sum_d dout_id out_id of rows [first, first + rows).
+template <class T, class A>
+void deltas(Matrix<const T> dout, Matrix<const T> out, int64_t first, int64_t rows, int64_t d, A* delta) {
+  for (int64_t i = 0; i < rows; ++i) {
+    const T *g = dout.at(first + i), *o = out.at(first + i);
+    if (dout.column == 1 && out.column == 1) {
+      delta[i] = row_sum_of<A>(
+          d, [](auto x, auto y) { return x * y; }, g, o);
+    } else {
+      delta[i] = row_sum<A>(d, [=](int64_t c) { return A(g[c * dout.column]) * A(o[c * out.column]); });
+    }
+  }
+}
 
 /// One row of backward. From scores s and products dp = dout v: p = exp(s - lse) (times z) into s, ds into dp.
 template <class A>
@@ -154,45 +183,50 @@ void backward_row(const AttentionInputs& in, int64_t index, int64_t keys, int64_
 template <class T, class Terms, class A = accumulate_t<T>>
 void backward_head(const AttentionInputs& in, const Terms& terms, int64_t bh, const Tensor& out, const A* lse,
                    const Tensor& dout, const HeadGradients<T>& to, A* delta) {
+  using E = element_t<T>;
   typename Terms::Head head(terms, bh);
   const int64_t heads = in.q.size(1), b = bh / heads, h = bh % heads;
   const int64_t queries = in.q.size(2), keys = in.k.size(2), d = in.q.size(3), padded = round_up(keys, kLine);
   const int64_t all_keys = keys + head.key_rows, all_values = keys + head.value_rows;
   const int64_t stride = row_stride(std::max(all_keys, all_values));
   const int64_t key_columns = round_up(all_keys, kLine), value_columns = round_up(all_values, kLine);
-  const int64_t block = block_rows(queries, 2 * stride * int64_t(sizeof(A)));
+  const int64_t block = block_rows(queries, 2 * stride * int64_t(sizeof(A))), e = elements<T>(d);
   const int64_t kd = round_up(std::max(all_keys, all_values) * d, kLine), bd = round_up(block * d, kLine);
-  Scratch<A> scratch(3 * kd + 2 * d * stride + 3 * bd + 2 * block * stride);
-  A *k = scratch.take(kd), *dk = scratch.take(kd), *dv = scratch.take(kd);
-  A *k_t = scratch.take(d * stride), *v_t = scratch.take(d * stride);
-  A *q = scratch.take(bd), *dq = scratch.take(bd), *g = scratch.take(bd);
+  const int64_t paired_keys = by_rows_size<T>(all_keys, d), paired = by_rows_size<T>(block, d);
+  Scratch<A> scratch(3 * kd + paired_keys + 2 * e * stride + 3 * bd + 2 * paired + 2 * block * stride);
+  E *kv = scratch.template take<E>(kd), *k_t = scratch.template take<E>(e * stride);
+  E *v_t = scratch.template take<E>(e * stride), *q = scratch.template take<E>(bd), *g = scratch.template take<E>(bd);
+  A *dk = scratch.take(kd), *dv = scratch.take(kd), *dq = scratch.take(bd);
   A *p = scratch.take(block * stride), *ds = scratch.take(block * stride);
-  load_rows(matrix<T>(in.v, b, h), 0, keys, d, A(1), k);
-  head.load_values(k + keys * d);
-  transpose_keys(k, all_values, d, v_t, value_columns, stride);
-  load_rows(matrix<T>(in.k, b, h), 0, keys, d, A(1), k);
-  head.load_keys(k + keys * d);
-  transpose_keys(k, all_keys, d, k_t, key_columns, stride);
+  load_rows<T>(matrix<T>(in.v, b, h), 0, keys, d, A(1), kv);
+  head.load_values(kv + keys * e);
+  transpose_keys(kv, all_values, e, v_t, value_columns, stride);
+  load_rows<T>(matrix<T>(in.k, b, h), 0, keys, d, A(1), kv);
+  head.load_keys(kv + keys * e);
+  transpose_keys(kv, all_keys, e, k_t, key_columns, stride);
   head.begin(k_t, stride);
+  const E* k = by_rows<T>(kv, all_keys, d, scratch.template take<E>(paired_keys));
+  E *q_pairs = scratch.template take<E>(paired), *g_pairs = scratch.template take<E>(paired);
+  const Scale<A> scale = scale_of<T>(in.scale);
   const auto bias = matrix<T>(in.bias, b, h);
   const auto mask = matrix<bool>(in.mask, b, h);
   const Matrix<const T> next[] = {next_head<T>(in.q, bh), next_head<T>(out, bh), next_head<T>(dout, bh),
                                   next_head<T>(in.k, bh), next_head<T>(in.v, bh)};
   for (int64_t at = 0; at < queries; at += block) {
     const int64_t rows = std::min(block, queries - at), first = bh * queries + at;
-    load_rows(matrix<T>(dout, b, h), at, rows, d, A(1), g);
-    load_rows(matrix<T>(out, b, h), at, rows, d, A(1), q);
-    for (int64_t i = 0; i < rows; ++i)
-      delta[first + i] = row_sum<A>(d, [x = g + i * d, y = q + i * d](int64_t c) { return x[c] * y[c]; });
-    load_rows(matrix<T>(in.q, b, h), at, rows, d, A(in.scale), q);
-    gemm_small(rows, key_columns, d, q, {d, 1}, k_t, stride, p, stride, false);
-    gemm_small(rows, value_columns, d, g, {d, 1}, v_t, stride, ds, stride, false);
+    const auto douts = matrix<T>(dout, b, h);
+    load_rows<T>(douts, at, rows, d, A(1), g);
+    deltas(douts, matrix<T>(out, b, h), at, rows, d, delta + first);
+    load_rows<T>(matrix<T>(in.q, b, h), at, rows, d, scale.of_q, q);
+    gemm_small(rows, key_columns, e, q, {e, 1}, k_t, stride, p, stride, false);
+    gemm_small(rows, value_columns, e, g, {e, 1}, v_t, stride, ds, stride, false);
     for (int64_t i = 0; i < rows; ++i) {
       A *p_row = p + i * stride, *ds_row = ds + i * stride;
       prefetch_row(to.dq, at + i, queries, d);
       prefetch_row(to.dk, at + i, keys, d);
       prefetch_row(to.dv, at + i, keys, d);
       for (int n = 0; n < 5; ++n) prefetch_row(next[n], at + i, n < 3 ? queries : keys, d);
+      scale_scores(p_row, key_columns, scale.of_scores);
       head.add_row(p_row, at + i);
       bias_and_mask(p_row, keys, bias, mask, at + i);
       head.add_products(ds_row, at + i);
@@ -201,19 +235,28 @@ void backward_head(const AttentionInputs& in, const Terms& terms, int64_t bh, co
       if (head.needs_dv) head.sum_weights(p_row, at + i);
       head.sum_scores(ds_row, at + i);
     }
+    // Of p only sums over rows are needed, which leaves room for those of ds: a row below.
+    const auto p_t = weights_by_rows<T>(p, rows, all_values, stride, p);
+    const auto ds_t = weights_by_rows<T>(ds, rows, all_keys, stride, p + stride);
+    const E* ds_rows = weights_side_by_side<T>(ds, rows, all_keys, stride);
     if (to.dq.data) {
-      gemm_small(rows, d, all_keys, ds, {stride, 1}, k, d, dq, d, false);
+      gemm_small(rows, d, elements<T>(all_keys), ds_rows, {stride, 1}, k, d, dq, d, false);
       for (int64_t i = 0; i < rows; ++i) store_row(dq + i * d, A(in.scale), d, to.dq.at(at + i), to.dq.column);
     }
     const bool add = at > 0;
-    if (to.dk.data || head.needs_dk) gemm_small(all_keys, d, rows, ds, {1, stride}, q, d, dk, d, add);
+    if (to.dk.data || head.needs_dk) {
+      const E* rows_of_q = by_rows<T>(q, rows, d, q_pairs);
+      gemm_small(all_keys, d, elements<T>(rows), ds_t.data, {1, ds_t.stride}, rows_of_q, d, dk, d, add);
+    }
     if (to.dv.data || head.needs_dv) {
-      gemm_small(head.needs_dv ? all_values : keys, d, rows, p, {1, stride}, g, d, dv, d, add);
+      const E* rows_of_g = by_rows<T>(g, rows, d, g_pairs);
+      gemm_small(head.needs_dv ? all_values : keys, d, elements<T>(rows), p_t.data, {1, p_t.stride}, rows_of_g, d, dv,
+                 d, add);
     }
   }
   head.finish(k, dk, dv);
   for (int64_t j = 0; j < keys; ++j) {
-    if (to.dk.data) store_row(dk + j * d, A(1), d, to.dk.at(j), to.dk.column);
+    if (to.dk.data) store_row(dk + j * d, scale.of_scores, d, to.dk.at(j), to.dk.column);
     if (to.dv.data) store_row(dv + j * d, A(1), d, to.dv.at(j), to.dv.column);
   }
 }

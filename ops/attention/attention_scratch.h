@@ -6,8 +6,8 @@
 #include "core/microkernel.h"
 #include "core/tensor.h"
 
-/// Memory of the tasks of fused attention on a CPU, and how rows of a head come into it. Private to attention and the
-/// ops that add terms to it.
+/// Memory of the tasks of fused attention on a CPU, and the rows of a head. Private to attention and the ops that add
+/// terms to it.
 namespace vitrine::ops::attention_cpu {
 
 constexpr int kLine = 16;                 // rows of scores are padded to this many elements
@@ -38,9 +38,11 @@ class Scratch {
   ~Scratch() { allocator(Device::cpu()).free(data_, bytes_); }
   Scratch(const Scratch&) = delete;
   Scratch& operator=(const Scratch&) = delete;
-  /// The next `elements`, a multiple of kLine, from the front.
-  A* take(int64_t elements) {
-    A* p = reinterpret_cast<A*>(data_) + taken_;
+  /// The next `elements`, a multiple of kLine, from the front: of A or a type of its size.
+  template <class E = A>
+  E* take(int64_t elements) {
+    static_assert(sizeof(E) == sizeof(A));
+    E* p = reinterpret_cast<E*>(data_) + taken_;
     taken_ += elements;
     return p;
   }
@@ -90,18 +92,6 @@ Matrix<const T> next_head(const Tensor& x, int64_t bh) {
   return next < x.size(0) * heads ? matrix<T>(x, next / heads, next % heads) : Matrix<const T>{};
 }
 
-/// y [rows, d] = factor * x, dense.
-template <class T, class A>
-void load_rows(Matrix<const T> x, int64_t first, int64_t rows, int64_t d, A factor, A* y) {
-  for (int64_t i = 0; i < rows; ++i, y += d) {
-    const T* from = x.at(first + i);
-    if (x.column == 1) {
-      for (int64_t c = 0; c < d; ++c) y[c] = A(from[c]) * factor;
-    } else {
-      for (int64_t c = 0; c < d; ++c) y[c] = A(from[c * x.column]) * factor;
-    }
-  }
-}
 /// y = factor * x, one row.
 template <class T, class A>
 void store_row(const A* x, A factor, int64_t d, T* y, int64_t column) {
@@ -110,13 +100,6 @@ void store_row(const A* x, A factor, int64_t d, T* y, int64_t column) {
   } else {
     for (int64_t c = 0; c < d; ++c) y[c * column] = T(x[c] * factor);
   }
-}
-
-/// y [d, columns] = x [keys, d] transposed, zeros behind column `keys`; rows of y lie `stride` apart.
-template <class A>
-void transpose_keys(const A* x, int64_t keys, int64_t d, A* y, int64_t columns, int64_t stride) {
-  transpose_small(keys, d, x, d, y, stride);
-  for (int64_t c = 0; c < d; ++c) std::fill(y + c * stride + keys, y + c * stride + columns, A(0));
 }
 
 }  // namespace vitrine::ops::attention_cpu

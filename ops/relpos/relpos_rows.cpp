@@ -1,5 +1,6 @@
 #include "ops/relpos/relpos_rows.h"
 
+#include <algorithm>
 #include <utility>
 
 namespace vitrine::ops {
@@ -18,7 +19,37 @@ void with_constant(int n, F f) {
 }
 constexpr int kUnrolled = 7;  // pieces of product and cross at ratio 1.9, the published one
 
+/// The different values of ids, in order; `ranks` is ids with each one's place among them.
+std::vector<int64_t> different(const Tensor& ids, Tensor& ranks) {
+  const int32_t* id = ids.data<int32_t>();
+  std::vector<int64_t> values(id, id + ids.numel());
+  std::sort(values.begin(), values.end());
+  values.erase(std::unique(values.begin(), values.end()), values.end());
+  ranks = empty_like(ids);
+  std::transform(id, id + ids.numel(), ranks.mutable_data<int32_t>(), [&](int32_t i) {
+    return int32_t(std::lower_bound(values.begin(), values.end(), i) - values.begin());
+  });
+  return values;
+}
+
 }  // namespace
+
+UsedBuckets used_buckets(const RelposIndex& index) {
+  UsedBuckets used{index, {}};
+  if (index.offset_ids.defined()) {
+    used.ids = different(index.offset_ids, used.index.offset_ids);
+  } else {
+    const auto rows = different(index.row_ids, used.index.row_ids);
+    const auto columns = different(index.column_ids, used.index.column_ids);
+    for (int64_t row : rows)
+      for (int64_t column : columns) used.ids.push_back(row + column);
+    int32_t* row_ids = used.index.row_ids.mutable_data<int32_t>();
+    for (int64_t m = 0; m < used.index.row_ids.numel(); ++m) row_ids[m] *= int32_t(columns.size());
+  }
+  if (index.skip > 0) used.ids.push_back(index.buckets - 1);
+  used.index.buckets = int64_t(used.ids.size());
+  return used;
+}
 
 template <class A>
 RelposRows<A>::RelposRows(const RelposIndex& index, bool mirrored)

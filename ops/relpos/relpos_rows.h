@@ -9,6 +9,16 @@
 
 namespace vitrine::ops {
 
+/// An index on a grid with the buckets alone that its pairs fall into, in the old order. Most of the published tables
+/// of euclidean, quantization and cross are never read: an undirected method has no negative distance, and a grid ends
+/// before the distances do.
+struct UsedBuckets {
+  RelposIndex index;
+  std::vector<int64_t> ids;  ///< what its buckets are in the whole index
+};
+/// @param index  on a grid, on the CPU; if it is a sum of row and column ids, no two of the sums are equal
+UsedBuckets used_buckets(const RelposIndex& index);
+
 /// An index on a grid, laid out for loops over the keys of one query, on a CPU; A is float or double. Ids depend on
 /// offsets alone, so all queries of one grid column share a strip of (2 height - 1) * width ids, and those of a query
 /// are a window of it: width strips in all, instead of a [queries, keys] matrix.

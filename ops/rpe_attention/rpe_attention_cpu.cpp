@@ -1,3 +1,5 @@
+#include <optional>
+
 #include "ops/attention/attention_rows.h"
 #include "ops/relpos/relpos_rows.h"
 #include "ops/rpe_attention/rpe_attention_kernels.h"
@@ -10,9 +12,11 @@ namespace {
 
 using namespace attention_cpu;
 
-/// One call. A pointer is null where there is no table, or its gradient is not wanted.
+/// One call. Of the tables only the buckets in use are loaded: K of all_buckets. A pointer is null where there is no
+/// table, or its gradient is not wanted.
 template <class T, class A = accumulate_t<T>>
 struct RpeTerms {
+  using E = element_t<T>;
   explicit RpeTerms(const RpeAttentionInputs& in, bool backward_ = false, RpeTableGradients gradients = {})
       : bias(in.bias),
         backward(backward_),
@@ -20,32 +24,69 @@ struct RpeTerms {
         heads(in.attention.q.size(1)),
         keys(in.attention.k.size(2)),
         scale(A(in.attention.scale)),
+        scales(scale_of<T>(in.attention.scale)),
         dq(writable<A>(gradients.q)),
         dk(writable<A>(gradients.k)),
         dv(writable<A>(gradients.v)) {
     for (const RelposIndex& index : in.indices) {
-      rows.emplace_back(index);
-      if (in.q.defined()) mirrored.emplace_back(index, true);
-      buckets += index.buckets;
+      const UsedBuckets used = used_buckets(index);
+      rows.emplace_back(used.index);
+      if (in.q.defined()) mirrored.emplace_back(used.index, true);
+      for (int64_t id : used.ids) ids.push_back(all_buckets + id);
+      all_buckets += index.buckets;
     }
-    q = read(in.q), k = read(in.k), v = read(in.v);
+    buckets = int64_t(ids.size());
+    table_size = round_up(buckets * (bias ? 1 : elements<T>(d)), kLine);
+    pairs_size = bias ? 0 : by_rows_size<T>(buckets, d);
+    for (const Tensor* table : {&in.q, &in.k, &in.v})
+      if (table->defined()) tables = table->size(0);
+    memory.emplace(tables * (3 * table_size + pairs_size));
+    if (bias) {
+      bias_q = read_bias(in.q), bias_k = read_bias(in.k);
+    } else {
+      q = read(in.q, scales.of_q), k = read(in.k, A(1)), v = read(in.v, A(1));
+      if (q) read_q_by_rows();
+    }
   }
   class Head;
 
-  const T* read(const Tensor& table) {
+  const E* read(const Tensor& table, A factor) {
     if (!table.defined()) return nullptr;
-    shared = table.size(0) == 1;
-    return table.data<T>();
+    E* to = memory->template take<E>(tables * table_size);
+    for (int64_t h = 0; h < tables; ++h)
+      for (int64_t t = 0; t < buckets; ++t)
+        load_rows<T>({table.data<T>() + h * all_buckets * d, d, 1}, ids[size_t(t)], 1, d, factor,
+                     to + h * table_size + t * elements<T>(d));
+    return to;
+  }
+  void read_q_by_rows() {
+    E* to = memory->template take<E>(tables * pairs_size);
+    q_by_rows = pairs_size ? to : q;
+    for (int64_t h = 0; h < tables; ++h) by_rows<T>(q + h * table_size, buckets, d, to + h * pairs_size);
+  }
+  const A* read_bias(const Tensor& table) {
+    if (!table.defined()) return nullptr;
+    A* to = memory->take(tables * table_size);
+    for (int64_t h = 0; h < tables; ++h)
+      for (int64_t t = 0; t < buckets; ++t)
+        to[h * table_size + t] = A(table.data<T>()[h * all_buckets + ids[size_t(t)]]);
+    return to;
   }
 
-  bool bias, backward, shared = true;
-  int64_t d, heads, keys, buckets = 0;
+  bool bias, backward;
+  int64_t d, heads, keys, buckets = 0, all_buckets = 0;
   A scale;
+  Scale<A> scales;
+  A *dq, *dk, *dv;  ///< [B, H, all_buckets, d], for a bias without d
   std::vector<RelposRows<A>> rows, mirrored;
-  const T *q = nullptr, *k = nullptr, *v = nullptr;
-  A *dq, *dk, *dv;
-  A* products = nullptr;        ///< of all heads, where several tasks of a head share them
-  bool products_ready = false;  ///< they are made
+  std::vector<int64_t> ids;  ///< of the K buckets among all
+  int64_t tables = 1, table_size, pairs_size;
+  std::optional<Scratch<A>> memory;
+  const E *q = nullptr, *k = nullptr, *v = nullptr;  ///< by table: [K, elements(d)] side by side, q times of_q
+  const E* q_by_rows = nullptr;                      ///< by table: [elements(K), d]
+  const A *bias_q = nullptr, *bias_k = nullptr;      ///< by table: [K]
+  A* products = nullptr;                             ///< of all heads, where several tasks of a head share them
+  bool products_ready = false;                       ///< they are made
 };
 
 /// The terms of one head; its functions are listed at attention_cpu::NoTerms.
@@ -53,45 +94,43 @@ template <class T, class A>
 class RpeTerms<T, A>::Head {
  public:
   Head(const RpeTerms& call, int64_t bh)
-      : key_rows(call.bias || !call.k ? 0 : call.buckets),
+      : key_rows(call.k ? call.buckets : 0),
         value_rows(call.v ? call.buckets : 0),
         needs_dk(key_rows && call.dk),
         needs_dv(call.dv),
         call_(call),
         bh_(bh),
-        h_(call.shared ? 0 : bh % call.heads),
+        table_(call.tables == 1 ? 0 : bh % call.heads),
         stride_(row_stride(call.keys)),
         padded_(call.rows[0].padded_keys()),
         scratch_(scratch_size(call)) {
-    if (call.bias) {
-      if (call.q) bias_q_ = take_bias(call.q, &q_sums_);
-      if (call.k) bias_k_ = take_bias(call.k, &k_sums_);
-    } else if (call.q) {
-      wq_ = scratch_.take(round_up(call.buckets * call.d, kLine));
-      dense_ = scratch_.take(call.buckets * stride_);
-      products_ = call.products ? call.products + bh * call.buckets * padded_ : scratch_.take(call.buckets * padded_);
-      q_sums_ = scratch_.take(call.buckets * padded_);
-    }
+    if (call.bias_q) bias_q_ = call.bias_q + table_ * call.table_size, q_sums_ = take_zeros(call.buckets);
+    if (call.bias_k) bias_k_ = call.bias_k + table_ * call.table_size, k_sums_ = take_zeros(call.buckets);
+    if (!call.q) return;
+    dense_ = scratch_.take(call.buckets * stride_);
+    products_ = call.products ? call.products + bh * call.buckets * padded_
+                              : scratch_.take(call.buckets * std::max(padded_, stride_));
+    if (call.backward) q_sums_ = take_zeros(call.buckets * padded_);
   }
 
   const int64_t key_rows, value_rows;
   const bool needs_dk, needs_dv;
 
-  void load_keys(A* to) const {
-    if (key_rows) load_table(call_.k, A(1), to);
-  }
-  void load_values(A* to) const {
-    if (value_rows) load_table(call_.v, A(1), to);
+  void load_keys(E* to) const { std::copy_n(call_.k + table_ * call_.table_size, key_rows * elements<T>(call_.d), to); }
+  void load_values(E* to) const {
+    std::copy_n(call_.v + table_ * call_.table_size, value_rows * elements<T>(call_.d), to);
   }
 
   /// products[t, j] = scale k_j.Wq[:, t], its rows in the layout of RelposRows::add_columns.
-  void begin(const A* k_t, int64_t k_stride) {
-    if (!wq_ || call_.products_ready) return;
-    load_table(call_.q, call_.scale, wq_);
-    gemm_small(call_.buckets, round_up(call_.keys, kLine), call_.d, wq_, {call_.d, 1}, k_t, k_stride, dense_, stride_,
+  void begin(const E* k_t, int64_t k_stride) {
+    if (!call_.q || call_.products_ready) return;
+    const int64_t e = elements<T>(call_.d), columns = round_up(call_.keys, kLine);
+    gemm_small(call_.buckets, columns, e, call_.q + table_ * call_.table_size, {e, 1}, k_t, k_stride, dense_, stride_,
                false);
-    for (int64_t t = 0; t < call_.buckets; ++t) call_.rows[0].pad_keys(dense_ + t * stride_, products_ + t * padded_);
-    if (call_.backward) std::fill_n(q_sums_, call_.buckets * padded_, A(0));
+    for (int64_t t = 0; t < call_.buckets; ++t) {
+      scale_scores(dense_ + t * stride_, columns, call_.scales.of_scores);
+      call_.rows[0].pad_keys(dense_ + t * stride_, products_ + t * padded_);
+    }
   }
 
   void add_row(A* s, int64_t i) const {
@@ -100,7 +139,7 @@ class RpeTerms<T, A>::Head {
       if (key_rows) call_.rows[x].add_lookup(i, s + call_.keys + base, s);
       if (bias_k_) call_.rows[x].add_lookup(i, bias_k_ + base, s);
       if (bias_q_) call_.mirrored[x].add_lookup(i, bias_q_ + base, s);
-      if (wq_) call_.mirrored[x].add_columns(i, products_ + base * padded_, s);
+      if (call_.q) call_.mirrored[x].add_columns(i, products_ + base * padded_, s);
     }
   }
 
@@ -123,41 +162,45 @@ class RpeTerms<T, A>::Head {
     for (size_t x = 0; x < call_.rows.size(); base += call_.rows[x].buckets(), ++x) {
       if (bias_k_ && call_.dk) call_.rows[x].add_sums(i, ds, k_sums_ + base);
       if (bias_q_ && call_.dq) call_.mirrored[x].add_sums(i, ds, q_sums_ + base);
-      if (wq_) call_.mirrored[x].add_column_sums(i, ds, q_sums_ + base * padded_);
+      if (call_.q) call_.mirrored[x].add_column_sums(i, ds, q_sums_ + base * padded_);
     }
   }
 
-  void finish(const A* k, A* dk, const A* dv) {
-    const int64_t keys = call_.keys, d = call_.d, buckets = call_.buckets, table = buckets * d;
-    if (needs_dk) std::copy_n(dk + keys * d, table, call_.dk + bh_ * table);
-    if (needs_dv) std::copy_n(dv + keys * d, table, call_.dv + bh_ * table);
-    if (bias_k_ && call_.dk) std::copy_n(k_sums_, buckets, call_.dk + bh_ * buckets);
-    if (bias_q_ && call_.dq) std::copy_n(q_sums_, buckets, call_.dq + bh_ * buckets);
-    if (!wq_) return;
+  void finish(const E* k, A* dk, const A* dv) {
+    const int64_t keys = call_.keys, d = call_.d, buckets = call_.buckets;
+    if (needs_dk) store_table(dk + keys * d, d, call_.scales.of_scores, call_.dk);
+    if (needs_dv) store_table(dv + keys * d, d, A(1), call_.dv);
+    if (bias_k_ && call_.dk) store_table(k_sums_, 1, A(1), call_.dk);
+    if (bias_q_ && call_.dq) store_table(q_sums_, 1, A(1), call_.dq);
+    if (!call_.q) return;
     for (int64_t t = 0; t < buckets; ++t) call_.rows[0].unpad_keys(q_sums_ + t * padded_, dense_ + t * stride_);
-    gemm_small(keys, d, buckets, dense_, {1, stride_}, wq_, d, dk, d, true);
+    const E* table = call_.q_by_rows + table_ * (kPer<T> == 1 ? call_.table_size : call_.pairs_size);
+    const auto sums_t = weights_by_rows<T>(dense_, buckets, keys, stride_, products_);
+    gemm_small(keys, d, elements<T>(buckets), sums_t.data, {1, sums_t.stride}, table, d, dk, d, true);
     if (!call_.dq) return;
-    A* to = call_.dq + bh_ * table;
-    gemm_small(buckets, d, keys, dense_, {stride_, 1}, k, d, to, d, false);
-    for (int64_t e = 0; e < table; ++e) to[e] *= call_.scale;
+    const E* sums = weights_side_by_side<T>(dense_, buckets, keys, stride_);
+    A* to = q_sums_;
+    gemm_small(buckets, d, elements<T>(keys), sums, {stride_, 1}, k, d, to, d, false);
+    store_table(to, d, call_.scale, call_.dq);
   }
 
  private:
   int64_t scratch_size(const RpeTerms& call) const {
-    if (call.bias) return 4 * round_up(call.buckets, kLine);
-    return call.q ? round_up(call.buckets * call.d, kLine) + call.buckets * (stride_ + 2 * padded_) : 0;
+    if (call.bias) return 2 * round_up(call.buckets, kLine);
+    return call.q ? call.buckets * (stride_ + std::max(padded_, stride_) + std::max(padded_, round_up(call.d, kLine)))
+                  : 0;
   }
-  /// This head's row of a bias table, and zeros for its gradient.
-  A* take_bias(const T* from, A** sums) {
-    A* table = scratch_.take(round_up(call_.buckets, kLine));
-    load_rows(Matrix<const T>{from, call_.buckets, 1}, h_, 1, call_.buckets, A(1), table);
-    *sums = scratch_.take(round_up(call_.buckets, kLine));
-    std::fill_n(*sums, call_.buckets, A(0));
-    return table;
+  A* take_zeros(int64_t n) {
+    A* x = scratch_.take(round_up(n, kLine));
+    std::fill_n(x, n, A(0));
+    return x;
   }
-  void load_table(const T* table, A factor, A* to) const {
-    const int64_t n = call_.buckets * call_.d;
-    load_rows(Matrix<const T>{table, n, 1}, h_, 1, n, factor, to);
+  /// This head's gradient of a table: factor * x [K, width] in the rows in use, zeros in the others.
+  void store_table(const A* x, int64_t width, A factor, A* all) const {
+    A* to = all + bh_ * call_.all_buckets * width;
+    if (call_.buckets < call_.all_buckets) std::fill_n(to, call_.all_buckets * width, A(0));
+    for (int64_t t = 0; t < call_.buckets; ++t, x += width)
+      store_row(x, factor, width, to + call_.ids[size_t(t)] * width, 1);
   }
   /// Behind a row x: its sums over the keys of each bucket.
   void sum_behind(A* x, int64_t i) const {
@@ -170,12 +213,13 @@ class RpeTerms<T, A>::Head {
   }
 
   const RpeTerms& call_;
-  const int64_t bh_, h_;
+  const int64_t bh_, table_;       // and the table it uses
   const int64_t stride_, padded_;  // elements of a row with a value per key, dense and for RelposRows
   Scratch<A> scratch_;
-  A *bias_q_ = nullptr, *bias_k_ = nullptr, *k_sums_ = nullptr;  // [K]
-  A *wq_ = nullptr, *dense_ = nullptr;                           // scale Wq, [K, d]; a buffer [K, stride]
-  A *products_ = nullptr, *q_sums_ = nullptr;  // [K, padded]: scale Wq.k, and sums of ds; q_sums_ [K] for a bias
+  const A *bias_q_ = nullptr, *bias_k_ = nullptr;  // [K]
+  A* dense_ = nullptr;                             // a buffer [K, stride]
+  A* products_ = nullptr;                          // [K, padded]: scale Wq.k
+  A *k_sums_ = nullptr, *q_sums_ = nullptr;        // sums of ds: [K] for a bias, else [K, padded]
 };
 
 /// Runs Head::begin of every head, for terms.products.
@@ -183,11 +227,12 @@ template <class T, class A = accumulate_t<T>>
 void make_products(const AttentionInputs& in, const RpeTerms<T>& terms) {
   const int64_t heads = in.q.size(1), columns = round_up(terms.keys, kLine), stride = row_stride(terms.keys);
   parallel_for(in.q.size(0) * heads, 1, [&](int64_t begin, int64_t end) {
-    Scratch<A> scratch(columns * terms.d + terms.d * stride);
-    A *k = scratch.take(columns * terms.d), *k_t = scratch.take(terms.d * stride);
+    const int64_t e = elements<T>(terms.d);
+    Scratch<A> scratch(columns * e + e * stride);
+    auto *k = scratch.template take<element_t<T>>(columns * e), *k_t = scratch.template take<element_t<T>>(e * stride);
     for (int64_t bh = begin; bh < end; ++bh) {
-      load_rows(matrix<T>(in.k, bh / heads, bh % heads), 0, terms.keys, terms.d, A(1), k);
-      transpose_keys(k, terms.keys, terms.d, k_t, columns, stride);
+      load_rows<T>(matrix<T>(in.k, bh / heads, bh % heads), 0, terms.keys, terms.d, A(1), k);
+      transpose_keys(k, terms.keys, e, k_t, columns, stride);
       typename RpeTerms<T>::Head(terms, bh).begin(k_t, stride);
     }
   });
@@ -197,7 +242,7 @@ void forward(const RpeAttentionInputs& in, Tensor& out, Tensor& lse) {
   dispatch_floating(in.attention.q.dtype(), [&]<class T>() {
     using A = accumulate_t<T>;
     RpeTerms<T> terms(in);
-    const bool share = terms.q && !terms.bias && forward_parts(in.attention) > 1;
+    const bool share = terms.q && forward_parts(in.attention) > 1;
     Scratch<A> products(share ? lse.numel() / terms.keys * terms.buckets * terms.rows[0].padded_keys() : 0);
     if (share) {
       terms.products = products.take(0);

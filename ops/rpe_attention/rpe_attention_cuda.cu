@@ -1,6 +1,6 @@
 #include "ops/attention/attention_rows_cuda.h"
 #include "ops/relpos/relpos_view.h"
-#include "ops/rpe_attention/rpe_attention_kernels.h"
+#include "ops/rpe_attention/rpe_attention_cuda.h"
 
 // The plain kernels of attention with terms, for every dtype. The products of queries with all buckets of k's table, of
 // keys with q's and of dout with v's are made first, [B, H, N, K]; a lane reads them by id where it forms a logit. Sums
@@ -205,6 +205,7 @@ struct Call {
 };
 
 void forward(const RpeAttentionInputs& in, Tensor& out, Tensor& lse) {
+  if (launch_rpe_mma_forward(in, out, lse)) return;
   dispatch_floating(in.attention.q.dtype(), [&]<class T>() {
     Call<T> call(in);
     if (in.v.defined()) call.terms.row_weights = call.sums();
@@ -215,13 +216,14 @@ void forward(const RpeAttentionInputs& in, Tensor& out, Tensor& lse) {
 void backward(const RpeAttentionInputs& in, const Tensor& out, const Tensor& lse, const Tensor& dout,
               AttentionGradients& to, RpeTableGradients& tables) {
   dispatch_floating(in.attention.q.dtype(), [&]<class T>() {
+    launch_delta<T>(in.attention, out, dout, to);
+    if (launch_rpe_mma_backward(in, lse, dout, to, tables)) return;
     Call<T> call(in);
     auto& terms = call.terms;
     if (terms.wv) terms.dout_with_v = call.products(dout, terms.wv, 1);
     if (tables.v.defined()) terms.row_weights = call.sums();
     if (in.k.defined()) terms.row_scores = call.sums();
     if (in.q.defined()) terms.column_scores = call.sums();
-    launch_delta<T>(in.attention, out, dout, to);
     if (to.dq.defined() || tables.k.defined() || tables.v.defined())
       launch_rows_dq<T>(in.attention, terms, lse, dout, to);
     if (to.dk.defined() || to.dv.defined() || tables.q.defined())

@@ -5,45 +5,13 @@
 
 #include "data/checkpoint/safetensors.h"
 #include "data/image/image.h"
-#include "tests/apps/run_program.h"
+#include "tests/apps/tiny_runs.h"
 #include "tests/support/catch.h"
 
 using namespace vitrine;
 using namespace vitrine::testing;
 
 namespace {
-
-void append_u32(std::string& out, uint32_t x) {
-  for (int shift = 24; shift >= 0; shift -= 8) out += char(x >> shift);
-}
-
-/// Brightness of pixel p of an image of class `label`: stripes whose direction and width tell the class, and some
-/// noise.
-int stripes(int label, int i, int p) {
-  const int along = label < 5 ? p % 28 : p / 28;
-  return along % (label % 5 + 2) == 0 ? 255 : (i * 31 + p * 7) % 64;
-}
-
-/// An MNIST folder of idx files with `train` and `test` images.
-struct TinyMnist {
-  explicit TinyMnist(const ScratchFolder& folder, int train = 96, int test = 40) : path(folder.file("mnist")) {
-    std::filesystem::create_directories(path);
-    for (const auto& [stem, count] : {std::pair{"train", train}, {"t10k", test}}) {
-      std::string images, labels;
-      append_u32(images, 0x803), append_u32(labels, 0x801);
-      for (const int n : {count, 28, 28}) append_u32(images, uint32_t(n));
-      append_u32(labels, uint32_t(count));
-      for (int i = 0; i < count; ++i) {
-        const int label = i % 10;
-        labels += char(label);
-        for (int p = 0; p < 28 * 28; ++p) images += char(stripes(label, i, p));
-      }
-      std::ofstream(path + "/" + stem + "-images-idx3-ubyte", std::ios::binary) << images;
-      std::ofstream(path + "/" + stem + "-labels-idx1-ubyte", std::ios::binary) << labels;
-    }
-  }
-  std::string path;
-};
 
 /// A run of 2 epochs of 6 steps each, with everything random switched on.
 std::vector<std::string> train_words(const TinyMnist& data, const std::string& out,
@@ -73,49 +41,6 @@ std::vector<std::string> train_words(const TinyMnist& data, const std::string& o
                                     "7"};
   words.insert(words.end(), more.begin(), more.end());
   return words;
-}
-
-/// Runs the program and sends it `signal` after so many milliseconds. Returns its exit status, 128 + signal if killed.
-int run_and_signal(const std::vector<std::string>& arguments, int milliseconds, int signal) {
-  std::vector<char*> words = {const_cast<char*>(VITRINE_PROGRAM)};
-  for (const std::string& a : arguments) words.push_back(const_cast<char*>(a.c_str()));
-  words.push_back(nullptr);
-  const pid_t pid = fork();
-  if (pid == 0) {
-    const int null = open("/dev/null", O_WRONLY);
-    dup2(null, 1), dup2(null, 2);
-    execv(VITRINE_PROGRAM, words.data());
-    _exit(127);
-  }
-  usleep(useconds_t(milliseconds) * 1000);
-  kill(pid, signal);
-  int status = 0;
-  waitpid(pid, &status, 0);
-  return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
-}
-
-std::vector<nlohmann::json> metrics(const std::string& folder) {
-  std::vector<nlohmann::json> lines;
-  std::ifstream in(folder + "/metrics.jsonl");
-  for (std::string line; std::getline(in, line);) lines.push_back(nlohmann::json::parse(line));
-  return lines;
-}
-
-void check_same_run(const std::string& a, const std::string& b) {
-  for (const char* name : {"/checkpoint.safetensors", "/best.safetensors"}) {
-    const data::Safetensors x = data::read_safetensors(a + name), y = data::read_safetensors(b + name);
-    REQUIRE(x.tensors.size() == y.tensors.size());
-    for (size_t i = 0; i < x.tensors.size(); ++i) {
-      INFO(name << " " << x.tensors[i].first);
-      CHECK(x.tensors[i].first == y.tensors[i].first);
-      CHECK(x.tensors[i].second.to_vector() == y.tensors[i].second.to_vector());
-    }
-  }
-  const auto x = metrics(a), y = metrics(b);
-  REQUIRE(x.size() == y.size());
-  for (size_t i = 0; i < x.size(); ++i)
-    for (const char* key : {"epoch", "train_loss", "test_loss", "test_acc1", "test_acc5", "lr"})
-      CHECK(x[i][key] == y[i][key]);
 }
 
 }  // namespace

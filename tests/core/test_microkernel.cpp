@@ -19,21 +19,41 @@ std::vector<T> integers(int64_t n, uint32_t seed) {
   return v;
 }
 
+/// The same as pairs, numbers that bf16 holds exactly.
+template <>
+std::vector<Bf16Pair> integers(int64_t n, uint32_t seed) {
+  const auto single = integers<float>(2 * n, seed);
+  std::vector<Bf16Pair> v(static_cast<size_t>(n));
+  for (size_t i = 0; i < v.size(); ++i) v[i] = bf16(single[2 * i]).bits | uint32_t(bf16(single[2 * i + 1]).bits) << 16;
+  return v;
+}
+
+/// What an element of each factor adds to a product.
+template <class T>
+product_t<T> product(T a, T b) {
+  if constexpr (std::is_same_v<T, Bf16Pair>) {
+    const auto upper = [](Bf16Pair x) { return bits::to_float(x & 0xFFFF0000u); };
+    return bits::to_float(a << 16) * bits::to_float(b << 16) + upper(a) * upper(b);
+  } else {
+    return a * b;
+  }
+}
+
 /// C in a frame of `guard` values; the product must write the inside and nothing else.
 template <class T>
 bool product_is_exact(int64_t m, int64_t n, int64_t k, bool transposed, bool accumulate) {
   const int64_t lda = (transposed ? m : k) + 3, ldb = n + 5, ldc = n + 2;
   const auto a = integers<T>((transposed ? k : m) * lda, 1), b = integers<T>(k * ldb, 2);
-  const auto before = integers<T>((m + 1) * ldc, 3);
+  const auto before = integers<product_t<T>>((m + 1) * ldc, 3);
   auto c = before;
   const Strides2 sa = transposed ? Strides2{1, lda} : Strides2{lda, 1};
   gemm_small<T>(m, n, k, a.data(), sa, b.data(), ldb, c.data(), ldc, accumulate);
   for (int64_t i = 0; i <= m; ++i)
     for (int64_t j = 0; j < ldc; ++j) {
-      T want = before[size_t(i * ldc + j)];
+      product_t<T> want = before[size_t(i * ldc + j)];
       if (i < m && j < n) {
         if (!accumulate) want = 0;
-        for (int64_t p = 0; p < k; ++p) want += a[size_t(i * sa.row + p * sa.column)] * b[size_t(p * ldb + j)];
+        for (int64_t p = 0; p < k; ++p) want += product(a[size_t(i * sa.row + p * sa.column)], b[size_t(p * ldb + j)]);
       }
       if (c[size_t(i * ldc + j)] != want) return false;
     }
@@ -70,6 +90,7 @@ void check_transpose(int64_t rows, int64_t columns) {
 TEST_CASE("small products are exact for every edge and touch nothing else", "[unit]") {
   check_products<float>();
   check_products<double>();
+  check_products<Bf16Pair>();
 }
 
 TEST_CASE("small transposes are exact for every edge and touch nothing else", "[unit]") {
@@ -88,4 +109,26 @@ TEST_CASE("sums and maxima across lanes", "[unit]") {
   CHECK(simd::horizontal_max<float>(v) == 6);
   CHECK(std::signbit(simd::broadcast(-0.0f)[1]) == true);
   CHECK(std::isinf(simd::broadcast(INFINITY)[simd::kLanes<float> - 1]));
+}
+
+TEST_CASE("rounding to pairs of bf16 is bf16's own", "[unit]") {
+  constexpr int n = simd::kLanes<float>;
+  const float special[] = {0.f, -0.f, INFINITY, -INFINITY, NAN, 1.00390625f, 1.01171875f, 3.4e38f};
+  for (uint32_t round = 0; round < 1000; ++round) {
+    simd::Vec<float> x, y;
+    for (int i = 0; i < n; ++i) {
+      const uint32_t r = (round * n + uint32_t(i)) * 2654435761u;
+      x[i] = round ? bits::to_float((r & 0x8FFFFFFFu) | 0x30000000u) : special[i % 8];
+      y[i] = round ? bits::to_float((r * 31u & 0x8FFFFFFFu) | 0x30000000u) : special[(i + 3) % 8];
+    }
+    const auto pairs = simd::round_pairs(x, y), neighbours = simd::round_neighbours(x, y);
+    std::array<bf16, 2 * n> in_order;
+    std::memcpy(in_order.data(), &neighbours, sizeof neighbours);
+    for (int i = 0; i < n; ++i) {
+      INFO(x[i] << " and " << y[i]);
+      CHECK(pairs[i] == (bf16(x[i]).bits | uint32_t(bf16(y[i]).bits) << 16));
+      CHECK(in_order[size_t(i)].bits == bf16(x[i]).bits);
+      CHECK(in_order[size_t(n + i)].bits == bf16(y[i]).bits);
+    }
+  }
 }

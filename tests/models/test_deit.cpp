@@ -1,14 +1,14 @@
 #include <cmath>
 
-#include "data/checkpoint/safetensors.h"
 #include "models/deit/deit.h"
 #include "nn/optim/optimizer.h"
 #include "ops/cross_entropy/cross_entropy.h"
-#include "tests/support/catch.h"
+#include "tests/support/models.h"
 
 using namespace vitrine;
 using models::DeiT;
 using models::DeiTConfig;
+using namespace vitrine::testing;
 
 namespace {
 
@@ -23,33 +23,13 @@ DeiTConfig small(bool distilled) {
           .distilled = distilled};
 }
 
-data::Safetensors fixture(const std::string& name) {
-  return data::read_safetensors(std::string(VITRINE_SOURCE_DIR) + "/tests/fixtures/deit/" + name + ".safetensors");
-}
-
-nn::NamedTensors with_prefix(const data::Safetensors& file, const std::string& prefix) {
-  nn::NamedTensors list;
-  for (const auto& [name, t] : file.tensors)
-    if (name.starts_with(prefix)) list.emplace_back(name.substr(prefix.size()), t);
-  return list;
-}
-
-/// Relative L2 distance.
-double distance(const Tensor& a, const Tensor& b) {
-  REQUIRE(a.shape() == b.shape());
-  const std::vector<double> x = a.to_vector(), y = b.to_vector();
-  double difference = 0, norm = 0;
-  for (size_t i = 0; i < x.size(); ++i) difference += (x[i] - y[i]) * (x[i] - y[i]), norm += y[i] * y[i];
-  return std::sqrt(difference / std::max(norm, 1e-30));
-}
-
 Tensor loss_of(DeiT& model, const data::Safetensors& file, Device device) {
   const Tensor logits = model(file.at("image").to(device));
   return ops::cross_entropy(logits, file.at("target").to(device), {.label_smoothing = 0.1});
 }
 
 void check_against_timm(const std::string& name, Device device) {
-  const data::Safetensors file = fixture(name);
+  const data::Safetensors file = fixture("deit/" + name + ".safetensors");
   Generator rng;
   DeiT model({.device = device, .rng = &rng}, small(name == "distilled"));
   model.load_state_dict(with_prefix(file, "weight."));
@@ -146,7 +126,7 @@ TEST_CASE("deit: multiply-adds by the counting rule of the iRPE paper", "[model]
 TEST_CASE("deit: state_dict has the official names in the official order", "[model]") {
   Generator rng;
   DeiT model({.rng = &rng}, small(true));
-  const data::Safetensors file = fixture("distilled");
+  const data::Safetensors file = fixture("deit/distilled.safetensors");
   nn::NamedTensors official = with_prefix(file, "weight.");
   const nn::NamedTensors own = model.state_dict();
   REQUIRE(own.size() == official.size());
@@ -161,30 +141,22 @@ TEST_CASE("deit: state_dict has the official names in the official order", "[mod
 
 TEST_CASE("deit: what cannot be built or fed says why", "[model]") {
   Generator rng;
-  const auto message = [&](auto&& f) -> std::string {
-    try {
-      f();
-    } catch (const Error& e) {
-      return e.what();
-    }
-    return "no error";
-  };
   const auto make = [&](const std::string& name, const models::ClassifierOptions& options) {
     return [=, &rng] { models::make_classifier({.rng = &rng}, name, options); };
   };
-  CHECK(message(make("deit_tinny_patch16_224", {}))
+  CHECK(message_of(make("deit_tinny_patch16_224", {}))
             .starts_with("unknown model 'deit_tinny_patch16_224'; did you mean deit_tiny_patch16_224"));
-  CHECK(message(make("deit_tiny_patch4_32", {.image_size = 30})) ==
+  CHECK(message_of(make("deit_tiny_patch4_32", {.image_size = 30})) ==
         "deit_tiny_patch4_32: image size 30 is no multiple of the patch size 4");
-  CHECK(message(make("deit_tiny_patch4_32", {.rpe = "rpe-1.9-product-bias-1-v"})).find("bias") != std::string::npos);
+  CHECK(message_of(make("deit_tiny_patch4_32", {.rpe = "rpe-1.9-product-bias-1-v"})).find("bias") != std::string::npos);
   DeiT model({.rng = &rng}, small(false));
-  CHECK(message([&] {
+  CHECK(message_of([&] {
           model(zeros({1, 3, 16, 16}));
         }) == "small: images [1, 3, 16, 16] f32 cpu must be [B, 3, 12, 12]");
   nn::NamedTensors weights = model.state_dict();
   weights[0].first = "class_token";
   weights.back().second = zeros({6});
-  CHECK(message([&] { model.load_state_dict(weights); }) ==
+  CHECK(message_of([&] { model.load_state_dict(weights); }) ==
         "the weights do not fit the model; 1 missing: cls_token; 1 unexpected: class_token; 1 of another shape: "
         "head.bias: is [5], got [6]");
 }

@@ -1,0 +1,82 @@
+#pragma once
+#include <cmath>
+#include <string>
+
+#include "core/autograd.h"
+#include "core/error.h"
+#include "core/random.h"
+#include "data/checkpoint/safetensors.h"
+#include "nn/module.h"
+#include "tests/support/catch.h"
+
+/// What tests of models share.
+namespace vitrine::testing {
+
+/// `name` under tests/fixtures.
+inline data::Safetensors fixture(const std::string& name) {
+  return data::read_safetensors(std::string(VITRINE_SOURCE_DIR) + "/tests/fixtures/" + name);
+}
+
+/// The tensors whose names begin with `prefix`, without it.
+inline nn::NamedTensors with_prefix(const data::Safetensors& file, const std::string& prefix) {
+  nn::NamedTensors list;
+  for (const auto& [name, t] : file.tensors)
+    if (name.starts_with(prefix)) list.emplace_back(name.substr(prefix.size()), t);
+  return list;
+}
+
+/// Relative L2 distance.
+inline double distance(const Tensor& a, const Tensor& b) {
+  REQUIRE(a.shape() == b.shape());
+  const std::vector<double> x = a.to_vector(), y = b.to_vector();
+  double difference = 0, norm = 0;
+  for (size_t i = 0; i < x.size(); ++i) difference += (x[i] - y[i]) * (x[i] - y[i]), norm += y[i] * y[i];
+  return std::sqrt(difference / std::max(norm, 1e-30));
+}
+
+/// Compares the gradients of <c, call(x)>, c random, to x and each parameter of an f64 module with central differences,
+/// along one random direction of each.
+template <class Call>
+void check_gradients(nn::Module& module, Call&& call, const Tensor& x) {
+  constexpr double kStep = 1e-5, kTolerance = 1e-6;
+  Generator rng{.seed = 0xD1FF};
+  nn::NamedTensors leaves = module.parameters();
+  leaves.emplace_back("x", x.detach().clone().set_requires_grad());
+  const Tensor& input = leaves.back().second;
+  const Tensor y = call(input), cotangent = random_normal(y.shape(), rng, 0, 1, y.options());
+  y.backward({.gradient = cotangent});
+  const auto dot = [](const Tensor& a, const Tensor& b) {
+    const std::vector<double> u = a.to_vector(), v = b.to_vector();
+    double sum = 0;
+    for (size_t i = 0; i < u.size(); ++i) sum += u[i] * v[i];
+    return sum;
+  };
+  const NoGrad no_grad;
+  for (auto& [name, leaf] : leaves) {
+    INFO(name);
+    REQUIRE(leaf.grad().defined());
+    const Tensor direction = random_normal(leaf.shape(), rng, 0, kStep, leaf.options());
+    Tensor twice_back = direction.clone();
+    twice_back.mul_(-2);
+    leaf.add_(direction);
+    const double up = dot(cotangent, call(input));
+    leaf.add_(twice_back);
+    const double down = dot(cotangent, call(input));
+    leaf.add_(direction);
+    const double scale = std::max(1e-3, std::sqrt(dot(leaf.grad(), leaf.grad())));
+    CHECK(std::abs(dot(leaf.grad(), direction) / kStep - (up - down) / (2 * kStep)) < kTolerance * scale);
+  }
+}
+
+/// The message of the error that `f` throws.
+template <class F>
+std::string message_of(F&& f) {
+  try {
+    f();
+  } catch (const Error& e) {
+    return e.what();
+  }
+  return "no error";
+}
+
+}  // namespace vitrine::testing
