@@ -4,8 +4,8 @@
 #include <vector>
 
 /// Pictures of 8 bits a channel: files in and out, and the geometry that evaluation needs. Values are those of Pillow,
-/// the imaging library behind the reference programs, bit for bit (JPEG files excepted: decoders differ by a few
-/// levels).
+/// the imaging library behind the reference programs, bit for bit (JPEG files only where jpeg_decoder() is libjpeg:
+/// decoders differ by a few levels).
 namespace vitrine::data {
 
 /// A picture in memory. Channels are red, green, blue, or one of grey.
@@ -30,6 +30,9 @@ struct ImageLimits {
 /// @throws IoError naming the file and the reason: missing, not a regular file, empty, above a limit (checked before
 ///         anything is decoded), not one of these formats, damaged, truncated
 Image decode_image(const std::string& file, const ImageLimits& limits = {});
+
+/// What decodes JPEG files in this build: "libjpeg" (then with the pixels of Pillow) or "stb_image".
+std::string jpeg_decoder();
 
 /// The bytes of a PNG file.
 /// @param image  of 1 or 3 channels
