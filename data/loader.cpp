@@ -4,7 +4,6 @@
 #include <condition_variable>
 #include <exception>
 #include <mutex>
-#include <numeric>
 #include <thread>
 
 #include "data/streams.h"
@@ -12,55 +11,27 @@
 namespace vitrine::data {
 namespace {
 
-/// Where an augmented image takes its pixels from.
-struct Placement {
-  bool flip = false;
-  int64_t dy = 0, dx = 0;  // of the image in its frame, each in [-pad_crop, pad_crop]
-};
+/// Images of one batch that draw together, and the number of such groups.
+int64_t group_of(const LoaderOptions& options) { return std::min(options.mixing.group, options.batch_size); }
+int64_t groups_of(const LoaderOptions& options) { return (options.batch_size - 1) / group_of(options) + 1; }
 
-/// One Philox block per image and epoch.
-Placement place(const Augmentation& augment, const RandomDraw& draw, int64_t image) {
-  const Philox random(draw.seed, draw.offset, uint64_t(image));
-  const int64_t places = 2 * augment.pad_crop + 1;
-  return {.flip = augment.flip && random.word[0] >> 31,
-          .dy = below(random.word[1], places) - augment.pad_crop,
-          .dx = below(random.word[2], places) - augment.pad_crop};
-}
-
-/// out[y, x] = table[pixels[y + dy, x + dx]], black outside, then mirrored.
-void convert_plane(const uint8_t* pixels, const float* table, int64_t height, int64_t width, const Placement& p,
-                   float* out) {
-  const int64_t begin = std::clamp<int64_t>(-p.dx, 0, width), end = std::clamp<int64_t>(width - p.dx, begin, width);
-  for (int64_t y = 0; y < height; ++y) {
-    float* row = out + y * width;
-    if (y + p.dy < 0 || y + p.dy >= height) {
-      std::fill_n(row, width, table[0]);
-      continue;
-    }
-    const uint8_t* source = pixels + (y + p.dy) * width;
-    std::fill(row, row + begin, table[0]);
-    for (int64_t x = begin; x < end; ++x) row[x] = table[source[x + p.dx]];
-    std::fill(row + end, row + width, table[0]);
-    if (p.flip) std::reverse(row, row + width);
-  }
+std::vector<Sample> order_of(const Dataset& dataset, const LoaderOptions& options, int64_t epoch) {
+  if (options.repeats > 1)
+    return repeated(dataset.size(), epoch, options.repeats, groups_of(options), group_of(options));
+  std::vector<Sample> order;
+  if (options.shuffle)
+    for (const int64_t image : shuffled(dataset.size(), options.seed, epoch)) order.push_back({.image = image});
+  return order;
 }
 
 }  // namespace
-
-std::vector<int64_t> shuffled(int64_t n, uint64_t seed, int64_t epoch) {
-  std::vector<int64_t> order(static_cast<size_t>(n));
-  std::iota(order.begin(), order.end(), 0);
-  const RandomDraw draw = draw_of(Stream::shuffle, seed, uint64_t(epoch));
-  for (int64_t i = n - 1; i > 0; --i) std::swap(order[size_t(i)], order[size_t(below(draw.bits(i), i + 1))]);
-  return order;
-}
 
 struct Epoch::State {
   const Dataset& dataset;
   const LoaderOptions options;
   const PixelTable table;
-  const RandomDraw augment;
-  std::vector<int64_t> order;  // of the images; empty: as they come
+  const RandomDraw augment, mixing;
+  const std::vector<Sample> order;  // empty: as the images come
   int64_t batches;
   int64_t position;  // the batch that next() gives
 
@@ -82,10 +53,11 @@ struct Epoch::State {
         options(o),
         table(t),
         augment(draw_of(Stream::augment, o.seed, uint64_t(epoch))),
+        mixing(draw_of(Stream::mixing, o.seed, uint64_t(epoch))),
+        order(order_of(d, o, epoch)),
         batches(count),
         position(first),
         claimed(first) {
-    if (o.shuffle) order = shuffled(d.size(), o.seed, epoch);
     const int64_t threads = std::min<int64_t>(o.workers, count - first);
     slots.resize(size_t(std::max<int64_t>(o.prefetch, threads)));
     try {
@@ -107,30 +79,63 @@ struct Epoch::State {
     workers.clear();
   }
 
+  /// The image that stands for number i, and which one it is: itself, or where batches are full and it cannot be read,
+  /// the next that can; nothing where they need not be full.
+  std::optional<std::pair<Image, int64_t>> read(int64_t i) const {
+    for (int64_t k = 0; k < dataset.size(); ++k) {
+      const int64_t image = (i + k) % dataset.size();
+      try {
+        return std::pair{dataset.image(image), image};
+      } catch (const BadImage&) {
+        if (!options.drop_last) return std::nullopt;
+      }
+    }
+    throw IoError(format("{}: none of the images can be read", dataset.description()));
+  }
+
   /// Batch b; a function of b and what is constant here.
-  Batch make(int64_t b, std::vector<uint8_t>& scratch) const {
-    const Preprocessing& form = dataset.preprocessing();
-    const int64_t begin = b * options.batch_size, count = std::min(options.batch_size, dataset.size() - begin);
-    const int64_t plane = form.height * form.width;
-    Batch batch = {.images = empty({count, 3, form.height, form.width}),
-                   .targets = empty({count}, {.dtype = Dtype::i64})};
+  Batch make(int64_t b) const {
+    const Preprocessing& form = *options.preprocessing;
+    const int64_t samples = order.empty() ? dataset.size() : int64_t(order.size());
+    const int64_t begin = b * options.batch_size, most = std::min(options.batch_size, samples - begin);
+    const int64_t input = 3 * form.height * form.width;
+    Batch batch = {.images = empty({most, 3, form.height, form.width}),
+                   .targets = empty({most}, {.dtype = Dtype::i64}),
+                   .soft_targets = {}};
     float* images = batch.images.mutable_data<float>();
     auto* targets = batch.targets.mutable_data<int64_t>();
-    scratch.resize(size_t(3 * plane));
-    for (int64_t i = 0; i < count; ++i) {
-      const int64_t image = order.empty() ? begin + i : order[size_t(begin + i)];
-      targets[i] = dataset.label(image);
-      dataset.pixels(image, scratch.data());
-      const Placement placement = place(options.augment, augment, image);
-      for (int64_t c = 0; c < 3; ++c)
-        convert_plane(scratch.data() + c * plane, table.channel(c), form.height, form.width, placement,
-                      images + (3 * i + c) * plane);
+    int64_t count = 0;
+    for (int64_t i = begin; i < begin + most; ++i) {
+      const Sample sample = order.empty() ? Sample{.image = i} : order[size_t(i)];
+      const auto found = read(sample.image);
+      if (!found) continue;
+      Draws draws(augment, sample.image, sample.copy);
+      float* out = images + count * input;
+      to_planes(data::augment(found->first, options.augment, form, draws), table, out);
+      erase(out, form.height, form.width, options.augment.erasing, draws);
+      targets[count++] = dataset.label(found->second);
     }
+    if (count < most)
+      batch.images = batch.images.narrow(0, 0, count), batch.targets = batch.targets.narrow(0, 0, count);
+    if (options.mixing.enabled()) mix_groups(b, batch);
     return batch;
   }
 
+  void mix_groups(int64_t b, Batch& batch) const {
+    const Preprocessing& form = *options.preprocessing;
+    const int64_t count = batch.images.size(0), classes = options.mixing.classes, group = group_of(options);
+    batch.soft_targets = empty({count, classes});
+    float *images = batch.images.mutable_data<float>(), *targets = batch.soft_targets.mutable_data<float>();
+    const auto* labels = batch.targets.data<int64_t>();
+    for (int64_t g = 0; g * group < count; ++g) {
+      Draws draws(mixing, b * groups_of(options) + g);
+      const int64_t first = g * group;
+      mix(options.mixing, {std::min(group, count - first), form.height, form.width},
+          images + first * 3 * form.height * form.width, labels + first, targets + first * classes, draws);
+    }
+  }
+
   void work() {
-    std::vector<uint8_t> scratch;
     std::unique_lock lock(mutex);
     while (true) {
       free_slot.wait(lock,
@@ -140,7 +145,7 @@ struct Epoch::State {
       lock.unlock();
       Slot result;
       try {
-        result.batch = make(b, scratch);
+        result.batch = make(b);
       } catch (...) {
         result.error = std::current_exception();
       }
@@ -153,8 +158,7 @@ struct Epoch::State {
   std::optional<Batch> next() {
     if (workers.empty()) {
       if (position == batches) return std::nullopt;
-      std::vector<uint8_t> scratch;
-      Batch batch = make(position, scratch);
+      Batch batch = make(position);
       ++position;
       return batch;
     }
@@ -181,19 +185,34 @@ std::optional<Batch> Epoch::next() { return state_->next(); }
 int64_t Epoch::position() const { return state_->position; }  // only next() changes it, on this thread
 
 Loader::Loader(const Dataset& dataset, const LoaderOptions& options)
-    : dataset_(&dataset), options_(options), table_(dataset.preprocessing()) {
+    : dataset_(&dataset), options_(options), table_(options.preprocessing.value_or(dataset.preprocessing())) {
   const auto require = [](int64_t value, int64_t low, int64_t high, const char* what) {
     check<ValueError>(low <= value && value <= high, "loader: {} is {}; it must be {} to {}", what, value, low, high);
   };
+  if (!options_.preprocessing) options_.preprocessing = dataset.preprocessing();
   require(options.batch_size, 1, 1 << 24, "batch_size");
   require(options.workers, 0, 256, "workers");
   require(options.prefetch, 1, 1024, "prefetch");
-  require(options.augment.pad_crop, 0, 4096, "pad_crop");
+  require(options.repeats, 1, 255, "repeats");
   require(dataset.size(), 0, int64_t(1) << 32, "the number of images");
+  check<ValueError>(options_.preprocessing->height > 0 && options_.preprocessing->width > 0,
+                    "loader: {}: its images differ in size; the size of the input is missing", dataset.description());
+  options.augment.check_ranges();
+  options.mixing.check_ranges();
+  if (options.mixing.enabled())
+    check<ValueError>(
+        options.batch_size % 2 == 0 && options.drop_last && options.mixing.classes >= dataset.num_classes(),
+        "loader: mixing pairs images; it needs full batches of an even size, got {}, and the {} classes "
+        "of the data, got {}",
+        options.batch_size, dataset.num_classes(), options.mixing.classes);
+  check<ValueError>(options.repeats == 1 || options.batch_size % group_of(options) == 0,
+                    "loader: batches of {} images cannot be dealt to processes of {}; choose another mixing.group",
+                    options.batch_size, group_of(options));
 }
 
 int64_t Loader::batches() const {
   const int64_t n = dataset_->size(), b = options_.batch_size;
+  if (options_.repeats > 1) return repeated_batches(n, groups_of(options_), group_of(options_));
   return options_.drop_last ? n / b : (n + b - 1) / b;
 }
 

@@ -4,28 +4,32 @@
 
 #include "core/tensor.h"
 #include "data/datasets/dataset.h"
+#include "data/sampler.h"
+#include "data/transforms/augment.h"
+#include "data/transforms/mix.h"
 
 namespace vitrine::data {
-
-/// Random changes of each image in each epoch.
-struct Augmentation {
-  bool flip = false;     ///< mirror left and right with probability 1/2
-  int64_t pad_crop = 0;  ///< add this many black pixels on every side, then cut out the old size at a random place
-};
 
 struct LoaderOptions {
   int64_t batch_size = 64;
   bool shuffle = false;
-  bool drop_last = false;  ///< leave out a last batch that is not full
+  /// Every batch is full: a last one that is not is left out, and an image that cannot be read is replaced by the next
+  /// one of the dataset that can. Without it such an image is left out of its batch.
+  bool drop_last = false;
   uint64_t seed = 0;
   int workers = 0;  ///< threads that prepare batches ahead; with 0 the caller's thread does it
   Augmentation augment = {};
-  int64_t prefetch = 2;  ///< batches prepared ahead of the caller; at least one per worker
+  Mixing mixing = {};
+  /// Copies of each image in an epoch; above 1 the order is that of `repeated`, with mixing.group images a process.
+  int64_t repeats = 1;
+  std::optional<Preprocessing> preprocessing = {};  ///< of the input, in place of the dataset's
+  int64_t prefetch = 2;                             ///< batches prepared ahead of the caller; at least one per worker
 };
 
 struct Batch {
-  Tensor images;   ///< [B, 3, height, width] f32, on the CPU
-  Tensor targets;  ///< [B] i64
+  Tensor images;        ///< [B, 3, height, width] f32, on the CPU
+  Tensor targets;       ///< [B] i64
+  Tensor soft_targets;  ///< [B, classes] f32 where images are mixed; undefined elsewhere
 };
 
 /// The batches of one epoch, in order.
@@ -49,12 +53,12 @@ class Epoch {
   std::unique_ptr<State> state_;
 };
 
-/// Turns a dataset into batches. Every value of every batch is a function of (seed, epoch, index of the image) and the
-/// options that say what a batch is; the number of workers and their timing change nothing.
+/// Turns a dataset into batches. Every value of every batch is a function of (seed, epoch, index of the image and of
+/// its batch) and the options that say what a batch is; the number of workers and their timing change nothing.
 class Loader {
  public:
   /// @param dataset must outlive the loader and its epochs
-  /// @throws ValueError if an option is out of range
+  /// @throws ValueError if an option is out of range, or if the images differ in size and no size is given
   Loader(const Dataset& dataset, const LoaderOptions& options);
 
   const LoaderOptions& options() const { return options_; }
@@ -69,8 +73,5 @@ class Loader {
   LoaderOptions options_;
   PixelTable table_;
 };
-
-/// The order of `n` images in an epoch: a permutation (Fisher-Yates) that depends on n, seed and epoch alone.
-std::vector<int64_t> shuffled(int64_t n, uint64_t seed, int64_t epoch);
 
 }  // namespace vitrine::data

@@ -5,6 +5,7 @@
 #include "apps/ablate/results.h"
 #include "apps/classifier/progress.h"
 #include "apps/rpe/maps.h"
+#include "apps/train/input.h"
 #include "apps/train/interrupt.h"
 #include "apps/train/trainer.h"
 
@@ -35,7 +36,7 @@ std::vector<std::string> buckets_of(const AblationTable& table, const TrainConfi
     Generator unused;
     const auto model =
         models::make_classifier({.rng = &unused}, config.model,
-                                {.image_size = config.image_size ? config.image_size : data->preprocessing().height,
+                                {.image_size = config.image_size ? config.image_size : input_of(config, *data).height,
                                  .rpe = row.rpe,
                                  .ape = models::parse_ape(row.ape)});
     const std::optional<ops::RpeConfig> rpe = ops::parse_rpe(row.rpe);

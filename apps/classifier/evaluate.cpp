@@ -27,24 +27,26 @@ void check_fits(const models::Classifier& model, const data::Dataset& dataset) {
   check<ValueError>(dataset.num_classes() <= model.num_classes(),
                     "{}: has {} classes, but the model's head has {}; give --num-classes {}", dataset.description(),
                     dataset.num_classes(), model.num_classes(), dataset.num_classes());
-  check<ValueError>(p.height == model.image_size() && p.width == model.image_size(),
+  check<ValueError>(!dataset.one_size() || (p.height == model.image_size() && p.width == model.image_size()),
                     "{}: images are {} x {}, but the model takes {} x {}; give --image-size {} or another model",
                     dataset.description(), p.height, p.width, model.image_size(), model.image_size(), p.height);
 }
 
-Accuracy evaluate(models::Classifier& model, const data::Dataset& dataset, Device device, Dtype dtype,
-                  int64_t batch_size, int workers, const std::function<bool(int64_t)>& seen) {
+Accuracy evaluate(models::Classifier& model, const data::Dataset& dataset, const data::Preprocessing& input,
+                  Device device, Dtype dtype, int64_t batch_size, int workers,
+                  const std::function<bool(int64_t)>& seen) {
   check_fits(model, dataset);
   const NoGrad no_grad;
   const bool training = model.training();
   model.eval();
-  const data::Loader loader(dataset, {.batch_size = batch_size, .workers = workers});
+  const data::Loader loader(dataset, {.batch_size = batch_size, .workers = workers, .preprocessing = input});
   data::Epoch batches = loader.epoch(0);
   Accuracy result;
   double loss = 0;
   int64_t first = 0, fifth = 0;
   const auto start = std::chrono::steady_clock::now();
   while (const auto batch = batches.next()) {
+    if (batch->targets.numel() == 0) continue;  // none of its images could be read
     const Tensor logits = model.logits(batch->images.to(device).to(dtype)).to(Dtype::f32);
     const Tensor losses = ops::cross_entropy(logits, batch->targets.to(device), {.reduction = ops::LossReduction::sum});
     loss += losses.item();
@@ -58,6 +60,7 @@ Accuracy evaluate(models::Classifier& model, const data::Dataset& dataset, Devic
     if (seen && !seen(result.images)) break;
   }
   model.train(training);
+  check<IoError>(result.images > 0, "{}: none of the images can be read", dataset.description());
   const std::chrono::duration<double> seconds = std::chrono::steady_clock::now() - start;
   const double n = double(result.images);
   result.top1 = 100 * double(first) / n, result.top5 = 100 * double(fifth) / n, result.loss = loss / n;

@@ -13,14 +13,16 @@ struct Accuracy {
   double images_per_s = 0;
 };
 
-/// Runs the model over every image of the dataset in evaluation mode (and restores its mode). The loss is the mean
-/// cross-entropy; ties in the logits count for the lower class id. `seen(images)`, if given, is called after each batch
-/// and ends the evaluation early by returning false.
-/// @throws ValueError if the dataset is empty, has more classes than the model, or other sizes
-Accuracy evaluate(models::Classifier& model, const data::Dataset& dataset, Device device, Dtype dtype,
-                  int64_t batch_size, int workers, const std::function<bool(int64_t)>& seen = {});
+/// Runs the model over every image of the dataset that can be read, as `input` says it is to be seen, in evaluation
+/// mode (and restores its mode). The loss is the mean cross-entropy; ties in the logits count for the lower class id.
+/// `seen(images)`, if given, is called after each batch and ends the evaluation early by returning false.
+/// @throws IoError if no image can be read; ValueError if the dataset is empty, has more classes than the model, or
+/// other sizes
+Accuracy evaluate(models::Classifier& model, const data::Dataset& dataset, const data::Preprocessing& input,
+                  Device device, Dtype dtype, int64_t batch_size, int workers,
+                  const std::function<bool(int64_t)>& seen = {});
 
-/// Throws ValueError unless the dataset's classes and image size fit the model.
+/// Throws ValueError unless the dataset's classes, and the size of its images where they have one, fit the model.
 void check_fits(const models::Classifier& model, const data::Dataset& dataset);
 
 }  // namespace vitrine::apps

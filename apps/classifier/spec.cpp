@@ -28,19 +28,24 @@ auto reading(const std::string& where, F&& read) {
 
 Json ClassifierSpec::json() const {
   const data::Preprocessing& p = preprocessing;
-  return {
-      {"format", 1},
-      {"model", model},
-      {"num_classes", options.num_classes.value()},
-      {"image_size", options.image_size.value()},
-      {"rpe", options.rpe.value_or("")},
-      {"ape", options.ape ? models::to_string(*options.ape) : ""},
-      {"drop_path", options.drop_path},
-      {"dropout", options.dropout},
-      {"data", data},
-      {"data_seed", data_seed},
-      {"preprocessing", {{"height", p.height}, {"width", p.width}, {"grey", p.grey}, {"mean", p.mean}, {"std", p.std}}},
-      {"labels", labels}};
+  return {{"format", 1},
+          {"model", model},
+          {"num_classes", options.num_classes.value()},
+          {"image_size", options.image_size.value()},
+          {"rpe", options.rpe.value_or("")},
+          {"ape", options.ape ? models::to_string(*options.ape) : ""},
+          {"drop_path", options.drop_path},
+          {"dropout", options.dropout},
+          {"data", data},
+          {"data_seed", data_seed},
+          {"preprocessing",
+           {{"height", p.height},
+            {"width", p.width},
+            {"grey", p.grey},
+            {"mean", p.mean},
+            {"std", p.std},
+            {"crop", p.crop}}},
+          {"labels", labels}};
 }
 
 ClassifierSpec ClassifierSpec::from_json(const Json& document, const std::string& where) {
@@ -62,7 +67,10 @@ ClassifierSpec ClassifierSpec::from_json(const Json& document, const std::string
                           .width = p.at("width").get<int64_t>(),
                           .grey = p.at("grey").get<bool>(),
                           .mean = p.at("mean").get<std::array<double, 3>>(),
-                          .std = p.at("std").get<std::array<double, 3>>()};
+                          .std = p.at("std").get<std::array<double, 3>>(),
+                          .crop = p.value("crop", 1.0)};  // files from before images had sizes of their own
+    check<IoError>(spec.preprocessing.crop > 0 && spec.preprocessing.crop <= 1, "{}: a crop of {}", where,
+                   spec.preprocessing.crop);
     (void)data::PixelTable(spec.preprocessing);  // refuses a std of 0 and the like
     spec.labels = document.at("labels").get<std::vector<std::string>>();
     constexpr int64_t kMost = 1 << 20;

@@ -1,4 +1,5 @@
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <iostream>
 #include <memory>
 #include <nlohmann/json.hpp>
@@ -6,6 +7,7 @@
 #include "apps/classifier/checkpoint_flags.h"
 #include "apps/classifier/evaluate.h"
 #include "apps/classifier/progress.h"
+#include "apps/classifier/skipped.h"
 #include "apps/classifier/weights.h"
 
 namespace vitrine::apps {
@@ -24,22 +26,35 @@ int eval(const Flags& flags) {
   const LoadedClassifier loaded = flags.load();
   const auto dataset =
       data::open_dataset(flags.data.empty() ? loaded.spec.data : flags.data, data::Split::test, loaded.spec.data_seed);
+  // Of folders the names alone tell which class is which; weights alone know no names.
+  const std::vector<std::string>&names = dataset->labels(), &known = loaded.spec.labels;
+  check<ValueError>(dataset->one_size() || loaded.report ||
+                        (names.size() <= known.size() && std::equal(names.begin(), names.end(), known.begin())),
+                    "{}: its classes are not those that the model was trained on", dataset->description());
+  SkippedImages skipped(*dataset);
   Progress progress("eval", "images", dataset->size());
-  const Accuracy found = evaluate(*loaded.model, *dataset, device, flags.dtype(), flags.batch_size, flags.workers,
-                                  [&](int64_t images) { return progress.update(images), true; });
+  const Accuracy found = evaluate(*loaded.model, *dataset, loaded.spec.preprocessing, device, flags.dtype(),
+                                  flags.batch_size, flags.workers, [&](int64_t images) {
+                                    skipped.tell(&progress);
+                                    progress.update(images);
+                                    return true;
+                                  });
   progress.clear();
+  skipped.summary();
   if (flags.json) {
     nlohmann::ordered_json document = {{"top1", found.top1},
                                        {"top5", found.top5},
                                        {"loss", found.loss},
                                        {"images", found.images},
+                                       {"crop", loaded.spec.preprocessing.crop},
                                        {"images_per_s", found.images_per_s}};
     if (loaded.report) document["weights"] = report_json(*loaded.report);
     print_json(document);
   } else {
-    std::cout << format("{}\ntop-1 {} %  top-5 {} %  loss {}  {} images, {} images/s\n", dataset->description(),
-                        significant(found.top1, 4), significant(found.top5, 4), significant(found.loss, 4),
-                        found.images, significant(found.images_per_s));
+    std::cout << format("{}\ntop-1 {} %  top-5 {} %  loss {}  {} images at crop {}, {} images/s\n",
+                        dataset->description(), significant(found.top1, 4), significant(found.top5, 4),
+                        significant(found.loss, 4), found.images, loaded.spec.preprocessing.crop,
+                        significant(found.images_per_s));
   }
   return kDone;
 }

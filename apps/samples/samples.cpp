@@ -16,17 +16,6 @@ struct Flags : CommonFlags {
   int64_t count = 10;
 };
 
-data::Image image_of(const data::Dataset& dataset, int64_t i) {
-  const data::Preprocessing& p = dataset.preprocessing();
-  const int64_t plane = p.height * p.width, channels = p.grey ? 1 : 3;
-  std::vector<uint8_t> planes(size_t(3 * plane));
-  dataset.pixels(i, planes.data());
-  data::Image image{p.height, p.width, channels, std::vector<uint8_t>(size_t(channels * plane))};
-  for (int64_t k = 0; k < plane; ++k)
-    for (int64_t c = 0; c < channels; ++c) image.pixels[size_t(k * channels + c)] = planes[size_t(c * plane + k)];
-  return image;
-}
-
 /// "00042-ankle-boot.png": letters and digits of the label only, as it may be a path or hold spaces.
 std::string file_name(int64_t i, const std::string& label) {
   std::string number = std::to_string(i), name;
@@ -53,7 +42,7 @@ int samples(const Flags& flags) {
   for (int64_t i = 0; i < flags.count; ++i) {
     const std::string& label = dataset->labels()[size_t(dataset->label(i))];
     const std::string file = (std::filesystem::path(flags.out) / file_name(i, label)).string();
-    data::write_png(file, image_of(*dataset, i));
+    data::write_png(file, dataset->image(i));
     list.push_back({{"file", file}, {"label", label}, {"index", dataset->label(i)}});
     if (!flags.json) std::cout << file << "\n";
   }

@@ -13,8 +13,8 @@ using Json = nlohmann::ordered_json;
 template <class Config, class Visit>
 void for_each_setting(Config& c, Visit&& visit) {
   visit("model", c.model, "model to train; see vitrine models");
-  visit("data", c.data, "fashion-mnist[:DIR], mnist:DIR, cifar10:DIR, shapes");
-  visit("image_size", c.image_size, "side of the input in pixels (default: the data's)");
+  visit("data", c.data, "fashion-mnist[:DIR], mnist:DIR, cifar10:DIR, imagefolder:DIR, shapes");
+  visit("image_size", c.image_size, "side of the input in pixels (default: the data's, or the model's for a folder)");
   visit("num_classes", c.num_classes, "outputs of the head (default: the data's)");
   visit("rpe", c.rpe,
         "relative positions: shaw, transformer-xl, huang, sasa, axial, as rpe-1.9-product-ctx-1-k, or none (default: "
@@ -37,9 +37,33 @@ void for_each_setting(Config& c, Visit&& visit) {
   visit("dropout", c.dropout, "rate of dropout");
   visit("ema", c.ema, "decay of averaged weights (0: none)");
   visit("flip", c.flip, "mirror half of the images");
-  visit("pad_crop", c.pad_crop, "pad by so many pixels, then crop at random");
+  visit("pad_crop", c.pad_crop, "pad by so many pixels, then crop at random; for folders, instead of the resized crop");
+  visit("aa", c.aa, "policy, as rand-m9-mstd0.5-inc1, or none");
+  visit("train_interpolation", c.train_interpolation, "bicubic, bilinear or random");
+  visit("color_jitter", c.color_jitter, "strength of changes of brightness, contrast and colour; not with --aa");
+  visit("reprob", c.reprob, "probability of erasing a box");
+  visit("remode", c.remode, "pixel, rand or const: what stands in the box");
+  visit("recount", c.recount, "boxes at most");
+  visit("mixup", c.mixup, "alpha of mixup (0: off)");
+  visit("cutmix", c.cutmix, "alpha of CutMix (0: off)");
+  visit("cutmix_minmax", c.cutmix_minmax, "smallest and largest part of a side that CutMix takes, instead of --cutmix");
+  visit("mixup_prob", c.mixup_prob, "probability of mixing at all");
+  visit("mixup_switch_prob", c.mixup_switch_prob, "probability of CutMix where both are on");
+  visit("mixup_mode", c.mixup_mode, "batch, pair or elem: which images share one draw");
+  visit("mix_group", c.mix_group, "images that mix among themselves, and of one process of --repeated-aug");
+  visit("repeated_aug", c.repeated_aug, "three versions of a third of the images in each epoch");
+  visit("eval_crop_ratio", c.eval_crop_ratio, "part of the shorter side that an evaluation on a folder sees");
   visit("seed", c.seed, "");  // --seed and --precision are common flags
   visit("precision", c.precision, "");
+}
+
+/// The names of a flag, in CLI11's way: what reference programs call it too, and how a switch is turned off.
+std::string names_of(const std::string& key, bool is_switch) {
+  std::string names = flag_of(key);
+  if (key == "label_smoothing") names += ",--smoothing";
+  if (key == "image_size") names += ",--input-size";
+  if (is_switch) names += ",!--no-" + names.substr(2);
+  return names;
 }
 
 }  // namespace
@@ -58,7 +82,9 @@ Json TrainConfig::json() const {
 TrainConfig TrainConfig::from_json(const Json& document, const std::string& where) {
   TrainConfig config;
   try {
-    for_each_setting(config, [&](const char* key, auto& value, const char*) { document.at(key).get_to(value); });
+    for_each_setting(config, [&](const char* key, auto& value, const char*) {
+      if (document.contains(key)) document[key].get_to(value);  // else it was written before there was such a flag
+    });
     config.check_ranges();
   } catch (const Json::exception& e) {
     throw IoError(format("{}: malformed training configuration: {}", where, e.what()));
@@ -88,6 +114,16 @@ void TrainConfig::check_ranges() const {
   in("--momentum", momentum, 0, 1, "between 0 and 1");
   in("--label-smoothing", label_smoothing, 0, 1, "between 0 and 1");
   in("--ema", ema, 0, 1, "between 0 and 1");
+  for (const auto& [flag, value] :
+       {std::pair{"--reprob", reprob}, {"--mixup-prob", mixup_prob}, {"--mixup-switch-prob", mixup_switch_prob}})
+    in(flag, value, 0, 1, "between 0 and 1");
+  for (const auto& [flag, value] :
+       {std::pair{"--color-jitter", color_jitter}, {"--mixup", mixup}, {"--cutmix", cutmix}})
+    in(flag, value, 0, 10, "between 0 and 10");
+  in("--recount", double(recount), 1, 100, "1 to 100");
+  in("--eval-crop-ratio", eval_crop_ratio, 0.1, 1, "between 0.1 and 1");
+  check<UsageError>(cutmix_minmax.empty() || cutmix_minmax.size() == 2, "--cutmix-minmax takes two numbers, got {}",
+                    cutmix_minmax.size());
   for (const auto& [flag, value] : {std::pair{"--drop-path", drop_path}, {"--dropout", dropout}})
     in(flag, value, 0, 0.999, "in [0, 1)");
   check<UsageError>(opt == "adamw" || opt == "sgd", "--opt must be adamw or sgd, got '{}'", opt);
@@ -99,9 +135,9 @@ std::function<std::vector<std::string>()> add_train_flags(CLI::App& app, TrainCo
     if (!*help) {
       options->emplace_back(key, app.get_option(flag_of(key)));
     } else if constexpr (std::is_same_v<decltype(value), bool&>) {
-      options->emplace_back(key, app.add_flag(flag_of(key), value, help));
+      options->emplace_back(key, app.add_flag(names_of(key, true), value, help));
     } else {
-      options->emplace_back(key, app.add_option(flag_of(key), value, help)->capture_default_str());
+      options->emplace_back(key, app.add_option(names_of(key, false), value, help)->capture_default_str());
     }
   });
   return [options] {

@@ -20,6 +20,18 @@ struct TrainConfig {
   double label_smoothing = 0.1, drop_path = 0, dropout = 0, ema = 0;
   bool flip = false;
   int64_t pad_crop = 0;
+  std::string aa, train_interpolation = "bicubic";
+  double color_jitter = 0;
+  double reprob = 0;
+  std::string remode = "pixel";
+  int64_t recount = 1;
+  double mixup = 0, cutmix = 0;
+  std::vector<double> cutmix_minmax;  ///< empty or two
+  double mixup_prob = 1, mixup_switch_prob = 0.5;
+  std::string mixup_mode = "batch";
+  int64_t mix_group = 64;
+  bool repeated_aug = false;
+  double eval_crop_ratio = 0.875;
   uint64_t seed = 0;
   std::string precision = "f32";
 

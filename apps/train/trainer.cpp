@@ -9,6 +9,7 @@
 #include "apps/classifier/progress.h"
 #include "apps/classifier/weights.h"
 #include "apps/plot/curves.h"
+#include "apps/train/input.h"
 #include "core/files.h"
 #include "nn/optim/schedule.h"
 #include "ops/cross_entropy/cross_entropy.h"
@@ -25,10 +26,10 @@ ClassifierSpec spec_of(const TrainConfig& config, const data::Dataset& dataset) 
   ClassifierSpec spec{.model = config.model,
                       .data = config.data,
                       .data_seed = config.seed,
-                      .preprocessing = dataset.preprocessing(),
+                      .preprocessing = input_of(config, dataset),
                       .labels = dataset.labels()};
   spec.options = {.num_classes = config.num_classes ? config.num_classes : dataset.num_classes(),
-                  .image_size = config.image_size ? config.image_size : dataset.preprocessing().height,
+                  .image_size = config.image_size ? config.image_size : spec.preprocessing.height,
                   .drop_path = config.drop_path,
                   .dropout = config.dropout};
   if (!config.rpe.empty()) spec.options.rpe = config.rpe;
@@ -79,21 +80,19 @@ Trainer::Trainer(const TrainConfig& config, const TrainRun& run, const data::Saf
       rng_{config.seed, 0},
       train_(data::open_dataset(config.data, data::Split::train, config.seed)),
       test_(data::open_dataset(config.data, data::Split::test, config.seed)),
-      loader_(*train_, {.batch_size = config.batch_size,
-                        .shuffle = true,
-                        .drop_last = true,
-                        .seed = config.seed,
-                        .workers = run.workers,
-                        .augment = {.flip = config.flip, .pad_crop = config.pad_crop}}) {
-  spec_ = spec_of(config_, *train_);
+      skipped_(*train_),
+      skipped_test_(*test_),
+      spec_(spec_of(config_, *train_)),
+      loader_(*train_, loader_options(config_, *train_, spec_.preprocessing, *spec_.options.num_classes, run.workers)) {
   model_ = spec_.make(run_.device, rng_);
   check_fits(*model_, *train_);
   if (!known && !config_.finetune.empty()) {
     const data::Checkpoint weights = data::read_checkpoint(config_.finetune);
     pretrained_ = load_weights(*model_, weights_of(weights.content), models::Fit::fine_tune, config_.finetune);
   }
-  check<ValueError>(loader_.batches() > 0, "train: --batch-size {} is larger than the {} images of {}",
-                    config_.batch_size, train_->size(), train_->description());
+  check<ValueError>(loader_.batches() > 0, "train: --batch-size {} is larger than the {} images of {}{}",
+                    config_.batch_size, train_->size(), train_->description(),
+                    config_.repeated_aug ? ", rounded down to a multiple of 256 by --repeated-aug" : "");
   optimizer_ = optimizer_of(config_, *model_);
   if (config_.ema > 0) ema_ = std::make_unique<nn::Ema>(*model_, config_.ema);
   for (const auto& [name, t] : model_->parameters()) parameters_.push_back(t);
@@ -128,8 +127,9 @@ double Trainer::learning_rate() const {
 Tensor Trainer::step(const data::Batch& batch) {
   const Dtype dtype = parse_dtype(config_.precision);
   const Tensor logits = model_->logits(batch.images.to(run_.device).to(dtype)).to(Dtype::f32);
-  const Tensor loss =
-      ops::cross_entropy(logits, batch.targets.to(run_.device), {.label_smoothing = config_.label_smoothing});
+  const Tensor loss = batch.soft_targets.defined() ? ops::cross_entropy(logits, batch.soft_targets.to(run_.device))
+                                                   : ops::cross_entropy(logits, batch.targets.to(run_.device),
+                                                                        {.label_smoothing = config_.label_smoothing});
   model_->zero_grad();
   loss.backward();
   Tensor factor;
@@ -165,6 +165,7 @@ bool Trainer::train_epoch(const std::atomic<bool>& stop) {
     at_.loss_sum += loss;
     ++at_.step;
     at_.seconds = seconds_before + seconds_since(start);
+    skipped_.tell(&progress);
     progress.update(at_.step * config_.batch_size, "loss " + significant(at_.loss_sum / double(at_.step)));
     if (at_.step == steps) break;
     if (stop || seconds_since(saved) > run_.save_every) {
@@ -179,8 +180,9 @@ bool Trainer::train_epoch(const std::atomic<bool>& stop) {
 
 void Trainer::end_epoch() {
   const double lr = learning_rate(), images = double(loader_.batches() * config_.batch_size);
-  const Accuracy test = evaluate(*model_, *test_, run_.device, parse_dtype(config_.precision),
+  const Accuracy test = evaluate(*model_, *test_, spec_.preprocessing, run_.device, parse_dtype(config_.precision),
                                  std::max<int64_t>(config_.batch_size, 64), run_.workers);
+  skipped_test_.tell();
   metrics_.push_back({{"epoch", at_.epoch},
                       {"train_loss", at_.loss_sum / double(at_.step)},
                       {"test_loss", test.loss},
@@ -211,9 +213,11 @@ bool Trainer::run(const std::atomic<bool>& stop) {
   while (at_.epoch < config_.epochs) {
     if (!train_epoch(stop)) return false;
     end_epoch();
-    if (stop) return at_.epoch == config_.epochs;
+    if (stop) break;
   }
-  return true;
+  skipped_.summary();
+  skipped_test_.summary();
+  return at_.epoch == config_.epochs;
 }
 
 void Trainer::save_checkpoint() const {

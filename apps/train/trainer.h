@@ -4,6 +4,7 @@
 #include <optional>
 
 #include "apps/classifier/evaluate.h"
+#include "apps/classifier/skipped.h"
 #include "apps/classifier/spec.h"
 #include "apps/train/config.h"
 #include "nn/optim/ema.h"
@@ -60,9 +61,10 @@ class Trainer {
 
   TrainConfig config_;
   TrainRun run_;
-  ClassifierSpec spec_;
   Generator rng_;
   std::unique_ptr<data::Dataset> train_, test_;
+  SkippedImages skipped_, skipped_test_;
+  ClassifierSpec spec_;
   std::unique_ptr<models::Classifier> model_;
   std::optional<models::PretrainedReport> pretrained_;
   std::unique_ptr<nn::Optimizer> optimizer_;

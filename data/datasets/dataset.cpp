@@ -1,8 +1,5 @@
 #include "data/datasets/dataset.h"
 
-#include <cmath>
-
-#include "core/error.h"
 #include "data/datasets/formats.h"
 
 namespace vitrine::data {
@@ -34,18 +31,11 @@ constexpr const char* kFashionFolder = "/usr/share/datasets/fashion-mnist";
 
 std::string to_string(Split split) { return split == Split::train ? "train" : "test"; }
 
-PixelTable::PixelTable(const Preprocessing& preprocessing) {
-  for (size_t c = 0; c < 3; ++c) {
-    const double mean = preprocessing.mean[c], std = preprocessing.std[c];
-    check<ValueError>(std::isfinite(mean) && std::isfinite(std) && std > 0,
-                      "preprocessing: channel {} has mean {} and std {}; std must be positive, both finite", c, mean,
-                      std);
-    for (size_t v = 0; v < 256; ++v) values_[c][v] = float((double(v) / 255 - mean) / std);
-  }
-}
+std::vector<std::string> Dataset::bad_images(size_t) const { return {}; }
 
 const std::vector<std::string>& dataset_forms() {
-  static const std::vector<std::string> forms = {"fashion-mnist[:DIR]", "mnist:DIR", "cifar10:DIR", "shapes"};
+  static const std::vector<std::string> forms = {"fashion-mnist[:DIR]", "mnist:DIR", "cifar10:DIR", "imagefolder:DIR",
+                                                 "shapes"};
   return forms;
 }
 
@@ -73,14 +63,17 @@ std::unique_ptr<Dataset> open_dataset(const std::string& data_string, Split spli
     need_folder();
     return open_cifar10(folder, split);
   }
+  if (name == "imagefolder") {
+    need_folder();
+    return open_imagefolder(folder, split);
+  }
   if (name == "shapes") {
     check<ValueError>(!has_folder, "dataset shapes has no files; write shapes instead of {}", data_string);
     return make_shapes(split, seed);
   }
   std::string known;
   for (const std::string& form : dataset_forms()) known += (known.empty() ? "" : ", ") + form;
-  check<NotImplemented>(name != "imagefolder" && name != "coco", "dataset {} is not available yet; there are {}", name,
-                        known);
+  check<NotImplemented>(name != "coco", "dataset {} is not available yet; there are {}", name, known);
   throw ValueError(format("unknown dataset '{}'; there are {}", name, known));
 }
 

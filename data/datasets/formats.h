@@ -23,6 +23,15 @@ std::unique_ptr<Dataset> open_idx(const IdxDescription& description, const std::
 /// is its label and three planes of 32 x 32. @throws IoError naming the file
 std::unique_ptr<Dataset> open_cifar10(const std::string& folder, Split split);
 
+/// A folder of folders: DIR/train/CLASS/* and DIR/val/CLASS/*, walked recursively. Classes are the folders of DIR/train
+/// (of DIR/val, where that stands alone) in the order of their bytes; images those files, sorted by folder and name,
+/// whose names end as pictures do (jpg jpeg png bmp ppm pgm tif tiff webp, in any case). Names that begin with a dot
+/// are ignored. What a file holds is not looked at before it is wanted; Dataset::image then throws BadImage for a
+/// damaged file and for formats that decode_image does not read.
+/// @throws IoError naming the folder: without classes, a class without images, a class of DIR/val that DIR/train lacks
+///         or the reverse (the accuracy would be one over other classes), more than 100 million images
+std::unique_ptr<Dataset> open_imagefolder(const std::string& folder, Split split);
+
 /// Drawn shapes, 10,000 to train with and 2,000 to test: image i has class i % 10, and a place, size, angle, colours
 /// and noise that depend on (seed, split, i) alone. Integer arithmetic throughout: equal bytes on every machine.
 std::unique_ptr<Dataset> make_shapes(Split split, uint64_t seed);

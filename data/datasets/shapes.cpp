@@ -99,7 +99,7 @@ class Shapes final : public Dataset {
   const std::vector<std::string>& labels() const override { return labels_; }
   const Preprocessing& preprocessing() const override { return preprocessing_; }
   int64_t label(int64_t i) const override { return i % kCount; }
-  void pixels(int64_t i, uint8_t* out) const override;
+  Image image(int64_t i) const override;
   std::string description() const override {
     return format("shapes {}: {} drawn colour images of {} x {}, {} classes, seed {}", split_, size(), kSide, kSide,
                   kCount, seed_);
@@ -126,7 +126,7 @@ Pose random_pose(Words& words) {
   return pose;
 }
 
-void Shapes::pixels(int64_t i, uint8_t* out) const {
+Image Shapes::image(int64_t i) const {
   Words words(draw_of(Stream::shapes, seed_, uint64_t(split_)), i);
   const Pose pose = random_pose(words);
   // The shape is lighter or darker than its ground by at least 80 in every channel.
@@ -138,13 +138,15 @@ void Shapes::pixels(int64_t i, uint8_t* out) const {
   }
   uint8_t covered[kSide * kSide];
   kClasses[label(i)].cover(pose, covered);
+  Image out{kSide, kSide, 3, std::vector<uint8_t>(3 * kSide * kSide)};
   for (int at = 0; at < kSide * kSide; ++at) {
     const uint32_t noise = words.next();  // a byte per channel
     for (int c = 0; c < 3; ++c) {
       const int clean = (ground[c] * (4 - covered[at]) + ink[c] * covered[at]) / 4;
-      out[c * kSide * kSide + at] = uint8_t(std::clamp(clean + int(noise >> 8 * c & 0x3f) - 32, 0, 255));
+      out.pixels[size_t(3 * at + c)] = uint8_t(std::clamp(clean + int(noise >> 8 * c & 0x3f) - 32, 0, 255));
     }
   }
+  return out;
 }
 
 }  // namespace

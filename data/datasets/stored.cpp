@@ -1,5 +1,3 @@
-#include <cstring>
-
 #include "core/error.h"
 #include "data/datasets/formats.h"
 
@@ -21,9 +19,13 @@ class Stored final : public Dataset {
   const std::vector<std::string>& labels() const override { return images_.labels; }
   const Preprocessing& preprocessing() const override { return images_.preprocessing; }
   int64_t label(int64_t i) const override { return images_.classes[size_t(i)]; }
-  void pixels(int64_t i, uint8_t* out) const override {
-    const uint8_t* image = images_.bytes.data() + size_t(i) * planes_ * plane_;
-    for (size_t c = 0; c < 3; ++c) std::memcpy(out + c * plane_, image + (planes_ == 1 ? 0 : c * plane_), plane_);
+  Image image(int64_t i) const override {
+    const Preprocessing& p = images_.preprocessing;
+    Image out{p.height, p.width, int64_t(planes_), std::vector<uint8_t>(planes_ * plane_)};
+    const uint8_t* from = images_.bytes.data() + size_t(i) * planes_ * plane_;
+    for (size_t c = 0; c < planes_; ++c)
+      for (size_t k = 0; k < plane_; ++k) out.pixels[k * planes_ + c] = from[c * plane_ + k];
+    return out;
   }
   std::string description() const override { return images_.description; }
 

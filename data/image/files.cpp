@@ -9,6 +9,7 @@
 
 #include "data/image/image.h"
 #include "data/image/image_checks.h"
+#include "data/image/jpeg.h"
 #include "data/image/stb.h"
 
 namespace vitrine::data {
@@ -69,8 +70,19 @@ std::string reason(const Source& source) {
 
 }  // namespace
 
+std::string jpeg_decoder() {
+#ifdef VITRINE_JPEG
+  return "libjpeg";
+#else
+  return "stb_image";
+#endif
+}
+
 Image decode_image(const std::string& file, const ImageLimits& limits) {
   const std::vector<uint8_t> bytes = read_bytes(file, limits.file_bytes);
+#ifdef VITRINE_JPEG
+  if (is_jpeg(bytes)) return decode_jpeg(file, bytes, limits);
+#endif
   int width = 0, height = 0, stored = 0;
   constexpr size_t kSlack = size_t(1) << 20;  // the decoder's own state
   stb::largest_block = kSlack + 2 * bytes.size();

@@ -4,8 +4,8 @@
 #include <vector>
 
 /// Pictures of 8 bits a channel: files in and out, and the geometry that evaluation needs. Values are those of Pillow,
-/// the imaging library behind the reference programs, bit for bit (JPEG files excepted: decoders differ by a few
-/// levels).
+/// the imaging library behind the reference programs, bit for bit (JPEG files only where jpeg_decoder() is libjpeg:
+/// decoders differ by a few levels).
 namespace vitrine::data {
 
 /// A picture in memory. Channels are red, green, blue, or one of grey.
@@ -31,6 +31,9 @@ struct ImageLimits {
 ///         anything is decoded), not one of these formats, damaged, truncated
 Image decode_image(const std::string& file, const ImageLimits& limits = {});
 
+/// What decodes JPEG files in this build: "libjpeg" (then with the pixels of Pillow) or "stb_image".
+std::string jpeg_decoder();
+
 /// The bytes of a PNG file.
 /// @param image  of 1 or 3 channels
 /// @throws ValueError if the image is empty, has other channels or another number of pixels; OutOfMemory
@@ -43,10 +46,26 @@ void write_png(const std::string& file, const Image& image);
 /// @throws ValueError as write_png
 Image to_grey(const Image& image);
 
-/// Bicubic resampling (Keys 1981, a = -1/2), antialiased: where an axis shrinks, the kernel is as many times wider.
-/// Each axis is a pass of its own, columns first, rounded to 8 bits; an axis that keeps its size is left alone.
+enum class Filter { bilinear, bicubic };
+
+/// A part of an image, from its upper left corner.
+struct Box {
+  int64_t top = 0, left = 0, height = 0, width = 0;
+};
+
+/// Resampling with a triangle, or bicubic (Keys 1981, a = -1/2), antialiased: where an axis shrinks, the kernel is as
+/// many times wider. Each axis is a pass of its own, columns first (as in Pillow before 13.0), rounded to 8 bits; an
+/// axis that keeps its size is left alone.
 /// @throws ValueError as write_png, or if height or width is outside [1, 65536]
-Image resize_image(const Image& image, int64_t height, int64_t width);
+Image resize_image(const Image& image, int64_t height, int64_t width, Filter filter = Filter::bicubic);
+
+/// The part `to` of what becomes of the part `from` of the image, resized to height x width; pixels outside `from`
+/// count nothing, and pixels outside `to` are not computed.
+/// @throws ValueError as resize_image, of the part `to`; or if a part is not inside
+Image resample(const Image& image, const Box& from, int64_t height, int64_t width, const Box& to, Filter filter);
+
+/// The box of the image, black where it reaches outside. @throws ValueError as resize_image
+Image crop(const Image& image, const Box& box);
 
 /// The middle of the image, (H - height) / 2 from its top and (W - width) / 2 from its left, halves rounded to even.
 /// Where the image is smaller than the crop, black is put around it.

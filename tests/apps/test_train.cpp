@@ -108,6 +108,133 @@ TEST_CASE("train: a run killed again and again ends with the same bits", "[apps]
   check_same_run(folder.file("whole"), out);
 }
 
+TEST_CASE("train: an image folder, everything of the DeiT recipe on; killed, it ends with the same bits", "[apps]") {
+  const ScratchFolder folder("recipe");
+  const TinyFolder data(folder, 300);
+  const auto words = [&](const std::string& out, std::vector<std::string> more) {
+    std::vector<std::string> all = {"train",
+                                    "--data",
+                                    "imagefolder:" + data.path,
+                                    "--out",
+                                    out,
+                                    "--epochs",
+                                    "2",
+                                    "--batch-size",
+                                    "32",
+                                    "--image-size",
+                                    "36",
+                                    "--flip",
+                                    "--aa",
+                                    "rand-m9-mstd0.5-inc1",
+                                    "--reprob",
+                                    "0.25",
+                                    "--mixup",
+                                    "0.8",
+                                    "--cutmix",
+                                    "1",
+                                    "--mix-group",
+                                    "16",
+                                    "--repeated-aug",
+                                    "--smoothing",
+                                    "0.1",
+                                    "--train-interpolation",
+                                    "random",
+                                    "--seed",
+                                    "3"};
+    all.insert(all.end(), more.begin(), more.end());
+    return all;
+  };
+  const std::string whole = folder.file("whole"), out = folder.file("killed");
+  const Finished run = run_program(words(whole, {"--json", "--workers", "0"}));
+  INFO(run.err);
+  REQUIRE(run.status == 0);
+  CHECK(run.err.find("skipped: " + data.bad + ": is not a JPEG") != std::string::npos);
+  CHECK(run.err.find("skipped: ") == run.err.rfind("skipped: "));  // once, not in each epoch
+  CHECK(run.err.find("1 of its images could not be read and were skipped") != std::string::npos);
+  CHECK(double(metrics(whole)[1]["test_acc1"]) >= 50);
+
+  int kills = 0, status = -1;
+  const std::vector<std::string> resumed = words(out, {"--resume", "--save-every", "0", "--workers", "2"});
+  for (int milliseconds = 200; milliseconds < 6000 && status != 0; milliseconds += milliseconds / 2) {
+    status = run_and_signal(resumed, milliseconds, SIGKILL);
+    kills += status == 128 + SIGKILL;
+  }
+  if (status != 0) status = run_program(resumed).status;
+  REQUIRE(status == 0);
+  CHECK(kills > 0);
+  check_same_run(whole, out);
+
+  const Finished eval = run_program({"eval", "--checkpoint", whole + "/checkpoint.safetensors", "--json"});
+  REQUIRE(eval.status == 0);
+  CHECK(eval.json()["top1"] == metrics(whole)[1]["test_acc1"]);
+  CHECK(eval.json()["crop"] == 0.875);
+  std::filesystem::rename(data.path + "/val/red", data.path + "/val/blue");
+  std::filesystem::rename(data.path + "/train/red", data.path + "/train/blue");
+  const Finished other = run_program({"eval", "--checkpoint", whole + "/checkpoint.safetensors"});
+  CHECK(other.status == 2);
+  CHECK(other.err.find("its classes are not those that the model was trained on") != std::string::npos);
+  const Finished predict =
+      run_program({"predict", "--checkpoint", whole + "/best.safetensors", data.path + "/val/blue/1.png", "--json"});
+  REQUIRE(predict.status == 0);
+  CHECK(predict.json()[0]["top"].size() == 2);
+}
+
+TEST_CASE("preview: a picture of a batch, the same each time", "[apps]") {
+  const ScratchFolder folder("preview");
+  const TinyFolder data(folder);
+  const auto words = [&](const std::string& out, std::vector<std::string> more = {}) {
+    std::vector<std::string> all = {"preview",
+                                    "--data",
+                                    "imagefolder:" + data.path,
+                                    "--out",
+                                    folder.file(out),
+                                    "--image-size",
+                                    "48",
+                                    "--batch-size",
+                                    "8",
+                                    "--count",
+                                    "6",
+                                    "--mixup",
+                                    "0.8",
+                                    "--aa",
+                                    "rand-m9-inc1",
+                                    "--reprob",
+                                    "1"};
+    all.insert(all.end(), more.begin(), more.end());
+    return all;
+  };
+  const Finished run = run_program(words("a.png", {"--json", "--rate"}));
+  INFO(run.err);
+  REQUIRE(run.status == 0);
+  CHECK(run.json()["images"] == 6);
+  CHECK(double(run.json()["images_per_s"]) > 0);
+  CHECK(data::decode_image(folder.file("a.png")).width == 6 * (3 * 48 + 6) + 6);
+  REQUIRE(run_program(words("b.png")).status == 0);
+  CHECK(folder.read("a.png") == folder.read("b.png"));
+  REQUIRE(run_program(words("c.png", {"--epoch", "1"})).status == 0);
+  CHECK(folder.read("a.png") != folder.read("c.png"));
+}
+
+TEST_CASE("train: augmentation flags that do not fit are said once", "[apps]") {
+  const ScratchFolder folder("augmenterrors");
+  const TinyMnist data(folder);
+  const auto fails = [&](std::vector<std::string> more, const std::string& part) {
+    const Finished run = run_program(train_words(data, folder.file("run"), std::move(more)));
+    INFO(run.err);
+    CHECK(run.err.find(part) != std::string::npos);
+    CHECK(run.status == 2);
+  };
+  fails({"--aa", "augmix-m5"}, "of timm's policies only rand-... is available");
+  fails({"--aa", "rand-q1"}, "unknown section 'q1'");
+  fails({"--remode", "noise"}, "erasing mode 'noise'; there are pixel, rand, const");
+  fails({"--mixup-mode", "half"}, "mixing mode 'half'; there are batch, elem, pair");
+  fails({"--train-interpolation", "nearest"}, "interpolation 'nearest'");
+  fails({"--reprob", "1.5"}, "--reprob must be between 0 and 1, got 1.5");
+  fails({"--cutmix-minmax", "0.5"}, "--cutmix-minmax takes two numbers, got 1");
+  fails({"--mixup", "1", "--batch-size", "15"}, "full batches of an even size, got 15");
+  fails({"--repeated-aug"}, "rounded down to a multiple of 256");
+}
+
 TEST_CASE("train: Ctrl-C leaves a checkpoint to go on from", "[apps]") {
   const ScratchFolder folder("interrupt");
   const TinyMnist data(folder, 16 * 400);

@@ -2,6 +2,7 @@
 #include <csignal>
 
 #include "data/checkpoint/safetensors.h"
+#include "data/image/image.h"
 #include "tests/apps/run_program.h"
 #include "tests/support/catch.h"
 
@@ -38,6 +39,25 @@ struct TinyMnist {
     }
   }
   std::string path;
+};
+
+/// An image folder of two classes: green and red pictures, each of a size of its own. One of val/red is no picture.
+struct TinyFolder {
+  explicit TinyFolder(const ScratchFolder& folder, int train = 24, int val = 6) : path(folder.file("pictures")) {
+    for (const auto& [split, count] : {std::pair{"train", train}, {"val", val}})
+      for (int i = 0; i < count; ++i) {
+        const bool red = i % 2 == 1;
+        const std::string file = path + "/" + split + (red ? "/red/" : "/green/") + std::to_string(i) + ".png";
+        data::Image image{.height = 30 + i % 7, .width = 40 - i % 5, .channels = 3, .pixels = {}};
+        for (int64_t p = 0; p < image.height * image.width; ++p)
+          for (const int v : {red ? 200 : 30, red ? 20 : 180, int(p * 7 + i * 31) % 64})
+            image.pixels.push_back(uint8_t(v));
+        std::filesystem::create_directories(std::filesystem::path(file).parent_path());
+        data::write_png(file, image);
+      }
+    std::ofstream(bad = path + "/val/red/bad.png") << "no picture";
+  }
+  std::string path, bad;
 };
 
 /// Runs the program and sends it `signal` after so many milliseconds. Returns its exit status, 128 + signal if killed.

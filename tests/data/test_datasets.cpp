@@ -68,9 +68,16 @@ const std::string kLabels = idx({3}, {9, 0, 4});      // three labels
 const std::string kImages = idx({3, 2, 3}, run(18));  // three images of 2 x 3
 const char *const kLabelFile = "train-labels-idx1-ubyte", *const kImageFile = "train-images-idx3-ubyte";
 
+/// The image's channels one after the other, grey thrice.
 std::vector<uint8_t> pixels_of(const Dataset& d, int64_t i) {
-  std::vector<uint8_t> out(size_t(3 * d.preprocessing().height * d.preprocessing().width));
-  d.pixels(i, out.data());
+  const Image image = d.image(i);
+  CHECK(image.height == d.preprocessing().height);
+  CHECK(image.width == d.preprocessing().width);
+  CHECK(image.channels == (d.preprocessing().grey ? 1 : 3));
+  std::vector<uint8_t> out;
+  for (size_t c = 0; c < 3; ++c)
+    for (size_t k = 0; k < size_t(image.height * image.width); ++k)
+      out.push_back(image.channels == 1 ? image.pixels[k] : image.pixels[3 * k + c]);
   return out;
 }
 
@@ -266,10 +273,10 @@ TEST_CASE("a wrong CIFAR-10 file is one error that names the file", "[unit]") {
 }
 
 TEST_CASE("data strings of another form name the valid ones", "[unit]") {
-  const std::string known = "there are fashion-mnist[:DIR], mnist:DIR, cifar10:DIR, shapes";
+  const std::string known = "there are fashion-mnist[:DIR], mnist:DIR, cifar10:DIR, imagefolder:DIR, shapes";
   CHECK(failure<ValueError>("fashion") == "unknown dataset 'fashion'; " + known);
   CHECK(failure<ValueError>("") == "unknown dataset ''; " + known);
-  CHECK(failure<NotImplemented>("imagefolder:/x") == "dataset imagefolder is not available yet; " + known);
+  CHECK(failure<ValueError>("imagefolder") == "dataset imagefolder: the folder is missing; write imagefolder:DIR");
   CHECK(failure<NotImplemented>("coco:/x") == "dataset coco is not available yet; " + known);
   CHECK(failure<ValueError>("mnist") == "dataset mnist: the folder is missing; write mnist:DIR");
   CHECK(failure<ValueError>("cifar10:") == "dataset cifar10: the folder is missing; write cifar10:DIR");

@@ -29,11 +29,14 @@ class Fake final : public Dataset {
   const Preprocessing& preprocessing() const override { return preprocessing_; }
   int64_t label(int64_t i) const override { return i % 7; }
   static uint8_t pixel(int64_t i, int64_t at) { return uint8_t(i * 31 + at * 7 + 1); }
-  void pixels(int64_t i, uint8_t* out) const override {
+  Image image(int64_t i) const override {
     ++calls;
     if (slow) std::this_thread::sleep_for(std::chrono::microseconds((i * 7919) % 300));
     check<IoError>(i != broken, "image {} is broken", i);
-    for (int64_t k = 0; k < 3 * preprocessing_.height * preprocessing_.width; ++k) out[k] = pixel(i, k);
+    const int64_t plane = preprocessing_.height * preprocessing_.width;
+    Image out{preprocessing_.height, preprocessing_.width, 3, {}};
+    for (int64_t k = 0; k < 3 * plane; ++k) out.pixels.push_back(pixel(i, k % 3 * plane + k / 3));
+    return out;
   }
   std::string description() const override { return "fake"; }
 
@@ -259,7 +262,7 @@ TEST_CASE("loader options and epochs out of range", "[unit]") {
   CHECK_THROWS_WITH(Loader(data, {.batch_size = 0}), "loader: batch_size is 0; it must be 1 to 16777216");
   CHECK_THROWS_WITH(Loader(data, {.workers = -1}), "loader: workers is -1; it must be 0 to 256");
   CHECK_THROWS_WITH(Loader(data, {.prefetch = 0}), "loader: prefetch is 0; it must be 1 to 1024");
-  CHECK_THROWS_WITH(Loader(data, {.augment = {.pad_crop = -1}}), "loader: pad_crop is -1; it must be 0 to 4096");
+  CHECK_THROWS_WITH(Loader(data, {.augment = {.pad_crop = -1}}), "augmentation: pad_crop is -1; it must be 0 to 4096");
   const Loader loader(data, {.batch_size = 4});
   CHECK_THROWS_WITH(loader.epoch(-1), "loader: there is no epoch -1");
   CHECK_THROWS_WITH(loader.epoch(0, 4), "loader: an epoch of 3 batches cannot start at batch 4");

@@ -1,0 +1,129 @@
+#include "data/transforms/augment.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "core/error.h"
+#include "data/transforms/color.h"
+
+namespace vitrine::data {
+namespace {
+
+constexpr int kTries = 10;
+
+void mirror(Image& image) {
+  const int64_t c = image.channels;
+  for (int64_t y = 0; y < image.height; ++y) {
+    uint8_t* row = image.row(y);
+    for (int64_t left = 0, right = image.width - 1; left < right; ++left, --right)
+      std::swap_ranges(row + left * c, row + (left + 1) * c, row + right * c);
+  }
+}
+
+void jitter(Image& image, double strength, Draws& draws) {
+  void (*changes[])(Image&, double) = {adjust_brightness, adjust_contrast, adjust_color};
+  for (int64_t n = 3; n > 0; --n) {
+    std::swap(changes[draws.integer(n)], changes[n - 1]);
+    changes[n - 1](image, draws.uniform(std::max(0.0, 1 - strength), 1 + strength));
+  }
+}
+
+/// A box of `area` pixels, its height / width between 1 / ratio and ratio in the logarithm, sides rounded half to even.
+Box draw_box(double area, double ratio, Draws& draws) {
+  const double r = std::exp(draws.uniform(-std::log(ratio), std::log(ratio)));
+  return {.height = std::llrint(std::sqrt(area * r)), .width = std::llrint(std::sqrt(area / r))};
+}
+
+}  // namespace
+
+std::string to_string(Erasing::Mode mode) {
+  return mode == Erasing::Mode::pixel ? "pixel" : (mode == Erasing::Mode::colour ? "rand" : "const");
+}
+
+Erasing::Mode parse_erasing_mode(const std::string& text) {
+  for (const Erasing::Mode mode : {Erasing::Mode::pixel, Erasing::Mode::colour, Erasing::Mode::zero})
+    if (text == to_string(mode)) return mode;
+  throw ValueError(format("erasing mode '{}'; there are pixel, rand, const", text));
+}
+
+void Augmentation::check_ranges() const {
+  check<ValueError>(pad_crop >= 0 && pad_crop <= 4096, "augmentation: pad_crop is {}; it must be 0 to 4096", pad_crop);
+  check<ValueError>(!resized_crop || pad_crop == 0, "augmentation: either resized_crop or pad_crop, not both");
+  check<ValueError>(color_jitter >= 0 && color_jitter <= 10, "augmentation: color_jitter is {}; it must be 0 to 10",
+                    color_jitter);
+  check<ValueError>(erasing.probability >= 0 && erasing.probability <= 1,
+                    "augmentation: the probability of erasing is {}; it must be 0 to 1", erasing.probability);
+  check<ValueError>(erasing.count >= 1 && erasing.count <= 100, "augmentation: {} boxes to erase; it must be 1 to 100",
+                    erasing.count);
+}
+
+Box draw_resized_crop(int64_t height, int64_t width, Draws& draws) {
+  constexpr double kWidest = 4.0 / 3.0, kSmallestArea = 0.08;
+  for (int i = 0; i < kTries; ++i) {
+    const double area = draws.uniform(kSmallestArea, 1) * double(height * width);
+    Box box = draw_box(area, kWidest, draws);
+    if (box.height < 1 || box.width < 1 || box.height > height || box.width > width) continue;
+    box.top = draws.integer(height - box.height + 1), box.left = draws.integer(width - box.width + 1);
+    return box;
+  }
+  Box box{.height = height, .width = width};
+  const double ratio = double(width) / double(height);
+  if (ratio < 1 / kWidest) box.height = std::llrint(double(width) * kWidest);
+  if (ratio > kWidest) box.width = std::llrint(double(height) * kWidest);
+  box.top = (height - box.height) / 2, box.left = (width - box.width) / 2;
+  return box;
+}
+
+Image augment(const Image& image, const Augmentation& a, const Preprocessing& p, Draws& draws) {
+  const bool flip = draws.bits() >> 31 && a.flip;
+  Image out;
+  if (a.resized_crop) {
+    const Box part = draw_resized_crop(image.height, image.width, draws);
+    const Filter filter = draw_filter(a.interpolation, draws);
+    out = resample(p.grey && image.channels == 3 ? to_grey(image) : image, part, p.height, p.width,
+                   {0, 0, p.height, p.width}, filter);
+  } else {
+    out = image.height == p.height && image.width == p.width && !p.grey ? image : evaluation_image(image, p);
+  }
+  if (a.pad_crop > 0) {
+    const int64_t places = 2 * a.pad_crop + 1;
+    const int64_t top = draws.integer(places) - a.pad_crop, left = draws.integer(places) - a.pad_crop;
+    out = crop(out, {top, left, p.height, p.width});
+  }
+  if (flip) mirror(out);
+  if (a.policy) {
+    std::array<uint8_t, 3> mean;
+    for (size_t c = 0; c < 3; ++c) mean[c] = uint8_t(std::lrint(std::clamp(255 * p.mean[c], 0.0, 255.0)));
+    rand_augment(out, *a.policy, a.interpolation, mean, draws);
+  } else if (a.color_jitter > 0) {
+    jitter(out, a.color_jitter, draws);
+  }
+  return out;
+}
+
+void erase(float* input, int64_t height, int64_t width, const Erasing& erasing, Draws& draws) {
+  constexpr double kSmallest = 0.02, kLargest = 1.0 / 3.0, kRatio = 1 / 0.3;
+  if (!draws.chance(erasing.probability)) return;
+  const int64_t boxes = 1 + draws.integer(erasing.count);
+  for (int64_t n = 0; n < boxes; ++n) {
+    for (int i = 0; i < kTries; ++i) {
+      const double area = draws.uniform(kSmallest, kLargest) * double(height * width) / double(boxes);
+      Box box = draw_box(area, kRatio, draws);
+      if (box.height >= height || box.width >= width) continue;
+      box.top = draws.integer(height - box.height + 1), box.left = draws.integer(width - box.width + 1);
+      for (int64_t c = 0; c < 3; ++c) {
+        const float colour = erasing.mode == Erasing::Mode::colour ? float(draws.normal()) : 0;
+        for (int64_t y = box.top; y < box.top + box.height; ++y) {
+          float* row = input + (c * height + y) * width + box.left;
+          if (erasing.mode == Erasing::Mode::pixel)
+            draws.normal(row, box.width);
+          else
+            std::fill_n(row, box.width, colour);
+        }
+      }
+      break;
+    }
+  }
+}
+
+}  // namespace vitrine::data

@@ -1,0 +1,53 @@
+#pragma once
+#include <optional>
+
+#include "data/image/preprocessing.h"
+#include "data/transforms/rand_augment.h"
+
+namespace vitrine::data {
+
+/// Random erasing (Zhong et al. 2020): boxes of noise in the finished input.
+struct Erasing {
+  enum class Mode {
+    pixel,   ///< N(0, 1) for every pixel and channel
+    colour,  ///< N(0, 1) for every channel of a box
+    zero
+  };
+  double probability = 0;
+  Mode mode = Mode::pixel;
+  int count = 1;  ///< at most so many boxes; the area is divided by the number drawn
+};
+/// "pixel", "rand", "const": timm's names.
+std::string to_string(Erasing::Mode mode);
+/// @throws ValueError naming them
+Erasing::Mode parse_erasing_mode(const std::string& text);
+
+/// Random changes of each image in each epoch: a crop, the mirror, a policy or colour jitter, erasing (deit 3.3). All
+/// off: evaluation_image.
+struct Augmentation {
+  bool flip = false;     ///< mirror left and right with probability 1/2
+  int64_t pad_crop = 0;  ///< add this many black pixels on every side, then cut out the old size at a random place
+  /// Cuts out a random part of 8 % to 100 % of the area and sides of 3:4 to 4:3, and brings it to the input's size.
+  /// Without it, images of the input's size stay whole and others become evaluation_image.
+  bool resized_crop = false;
+  std::optional<RandAugment> policy = {};
+  /// j: brightness, contrast and colour by factors of [1 - j, 1 + j], in random order; not where there is a policy
+  double color_jitter = 0;
+  Interpolation interpolation = Interpolation::bicubic;
+  Erasing erasing = {};
+
+  /// @throws ValueError naming what is out of range
+  void check_ranges() const;
+};
+
+/// The part of an image that the random resized crop takes (up to 10 tries; then the largest part in the middle whose
+/// sides are 3:4 to 4:3).
+Box draw_resized_crop(int64_t height, int64_t width, Draws& draws);
+
+/// An image of the input's size, ready for to_planes. @throws ValueError as evaluation_image
+Image augment(const Image& image, const Augmentation& augmentation, const Preprocessing& preprocessing, Draws& draws);
+
+/// Erases in an input [3, height, width].
+void erase(float* input, int64_t height, int64_t width, const Erasing& erasing, Draws& draws);
+
+}  // namespace vitrine::data
