@@ -1,8 +1,9 @@
 #include "apps/summary/paper.h"
 
-#include <cmath>
+#include <cstdio>
 #include <iostream>
 #include <nlohmann/json.hpp>
+#include <span>
 
 #include "apps/cli.h"
 #include "models/classifier.h"
@@ -120,7 +121,7 @@ void print_rows(const char* title, const Json& rows) {
 }
 
 void print_figure4(const Json& points) {
-  Table table({"pixels", "tokens", "DeiT-S (M)", "look-up (M)", "%", "product per pair (M)", "% "});
+  Table table({"pixels", "tokens", "DeiT-S (M)", "look-up (M)", "%", "product per pair (M)", "%"});
   for (const Json& point : points) {
     const double macs = point["macs"], look_up = point["look_up_extra"], naive = point["naive_extra"];
     table.add({point["image_size"].dump(), point["tokens"].dump(), millions(macs, "%.1f"), millions(look_up, "%.1f"),
