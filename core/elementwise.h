@@ -4,6 +4,7 @@
 #include <numeric>
 #include <utility>
 
+#include "core/reduce_row.h"
 #include "core/strided.h"
 
 /// y = f(x...) element by element on the CPU, with inputs broadcast to y's shape: the loops behind every elementwise
@@ -62,28 +63,33 @@ struct RunBuffer {
   RunBuffer() {}
 };
 
+template <class From, class To>
+void convert_run(const From* from, To* to, int64_t n) {
+  if constexpr (sizeof(From) == 2 || sizeof(To) == 2) {  // bf16 and f16: simd.h has the processor's own conversions
+    const auto itself = [](auto v) { return v; };
+    map_row<float>(n, 0, itself, to, from);
+  } else {
+    for (int64_t i = 0; i < n; ++i) to[i] = To(from[i]);
+  }
+}
+
 /// A strided run as contiguous values of A: itself where it is that, else a copy in `buffer`.
 template <class A, class T>
 const A* gather_run(const T* run, int64_t step, int64_t n, A* buffer) {
-  if (step == 1) {
-    if constexpr (std::is_same_v<A, T>) {
-      return run;
-    } else {
-      for (int64_t i = 0; i < n; ++i) buffer[i] = A(run[i]);
-    }
-  } else {
+  if (step != 1) {
     for (int64_t i = 0; i < n; ++i) buffer[i] = A(run[i * step]);
+  } else if constexpr (std::is_same_v<A, T>) {
+    return run;
+  } else {
+    convert_run(run, buffer, n);
   }
   return buffer;
 }
 
 template <class Out, class R>
 void scatter_run(const R* values, Out* run, int64_t step, int64_t n) {
-  if (step == 1) {
-    for (int64_t i = 0; i < n; ++i) run[i] = Out(values[i]);
-  } else {
-    for (int64_t i = 0; i < n; ++i) run[i * step] = Out(values[i]);
-  }
+  if (step == 1) return convert_run(values, run, n);
+  for (int64_t i = 0; i < n; ++i) run[i * step] = Out(values[i]);
 }
 
 /// One run. Dense runs of arithmetic types are computed where they lie; others pass through small buffers, so that
@@ -129,8 +135,9 @@ void elementwise(F f, Tensor& y, const X&... x) {
       ones.fill(1);
       return ones;
     }();
-    constexpr int64_t kGrain = 16384;
-    parallel_for(y.numel(), kGrain, [&](int64_t begin, int64_t end) {
+    // Below kGrain elements a thread does not pay; above it the pieces are smaller, so that all threads end together.
+    constexpr int64_t kGrain = 16384, kPiece = 4096;
+    parallel_for(y.numel(), y.numel() > kGrain ? kPiece : kGrain, [&](int64_t begin, int64_t end) {
       int64_t at[K];
       for (int k = 0; k < K; ++k) at[k] = begin;
       run(at, kOnes.data(), end - begin);

@@ -28,12 +28,12 @@ constexpr int kTileVectors = simd::kVectorBytes == 64 ? 4 : 2;
 template <class T>
 constexpr int kTileColumns = kTileVectors<T>* simd::kLanes<T>;
 
-/// C [M, 16 V - 16 + tail] = A [M, k] * B [k, same], or += if `accumulate` (16 stands for kLanes<T>). `Partial` masks
+/// C [M, 16 V - 16 + tail] = factor * A [M, k] * B [k, same], or += if `accumulate` (16 is kLanes<T>). `Partial` masks
 /// the last vector of each row to `tail` elements; without it tail is not read. Sums run over p = 0, 1, ... in
 /// product_t.
 template <int M, int V, bool Partial, class T>
 inline void gemm_tile(int64_t k, const T* a, Strides2 sa, const T* b, int64_t ldb, product_t<T>* c, int64_t ldc,
-                      bool accumulate, int tail) {
+                      bool accumulate, product_t<T> factor, int tail) {
   constexpr int kWidth = simd::kLanes<T>;
   auto read = [&](const auto* p, int v) {
     if constexpr (Partial)
@@ -62,6 +62,7 @@ inline void gemm_tile(int64_t k, const T* a, Strides2 sa, const T* b, int64_t ld
   for (int i = 0; i < M; ++i) {
 #pragma GCC unroll 8
     for (int v = 0; v < V; ++v) {
+      if (factor != 1) sum[i][v] *= simd::broadcast(factor);
       if (accumulate) sum[i][v] += read(c + i * ldc, v);
       if (Partial && v == V - 1) {
         simd::store_first(c + i * ldc + v * kWidth, sum[i][v], tail);
@@ -75,34 +76,34 @@ inline void gemm_tile(int64_t k, const T* a, Strides2 sa, const T* b, int64_t ld
 namespace detail {
 template <int M, int V, class T>
 void gemm_tile_any_width(int64_t n, int64_t k, const T* a, Strides2 sa, const T* b, int64_t ldb, product_t<T>* c,
-                         int64_t ldc, bool accumulate) {
+                         int64_t ldc, bool accumulate, product_t<T> factor) {
   constexpr int kWidth = simd::kLanes<T>;
   if constexpr (V > 1)
-    if (n <= (V - 1) * kWidth) return gemm_tile_any_width<M, V - 1>(n, k, a, sa, b, ldb, c, ldc, accumulate);
-  if (n == V * kWidth) return gemm_tile<M, V, false>(k, a, sa, b, ldb, c, ldc, accumulate, kWidth);
-  gemm_tile<M, V, true>(k, a, sa, b, ldb, c, ldc, accumulate, int(n - (V - 1) * kWidth));
+    if (n <= (V - 1) * kWidth) return gemm_tile_any_width<M, V - 1>(n, k, a, sa, b, ldb, c, ldc, accumulate, factor);
+  if (n == V * kWidth) return gemm_tile<M, V, false>(k, a, sa, b, ldb, c, ldc, accumulate, factor, kWidth);
+  gemm_tile<M, V, true>(k, a, sa, b, ldb, c, ldc, accumulate, factor, int(n - (V - 1) * kWidth));
 }
 
 template <int M, class T>
 void gemm_tile_any(int64_t m, int64_t n, int64_t k, const T* a, Strides2 sa, const T* b, int64_t ldb, product_t<T>* c,
-                   int64_t ldc, bool accumulate) {
+                   int64_t ldc, bool accumulate, product_t<T> factor) {
   if constexpr (M > 1)
-    if (m < M) return gemm_tile_any<M - 1>(m, n, k, a, sa, b, ldb, c, ldc, accumulate);
-  gemm_tile_any_width<M, kTileVectors<T>>(n, k, a, sa, b, ldb, c, ldc, accumulate);
+    if (m < M) return gemm_tile_any<M - 1>(m, n, k, a, sa, b, ldb, c, ldc, accumulate, factor);
+  gemm_tile_any_width<M, kTileVectors<T>>(n, k, a, sa, b, ldb, c, ldc, accumulate, factor);
 }
 }  // namespace detail
 
-/// C [m, n] = A [m, k] * B [k, n], or += if `accumulate`. B and C have unit column stride. Runs at the speed of
-/// gemm_tile while a panel of kTileColumns columns of B stays in the cache (k up to a few hundred). Each element of C
-/// is one sum over p = 0, 1, ... in product_t, whatever the sizes.
+/// C [m, n] = factor * A [m, k] * B [k, n], or += if `accumulate`. B and C have unit column stride. Runs at the speed
+/// of gemm_tile while a panel of kTileColumns columns of B stays in the cache (k up to a few hundred). Each element of
+/// C is one sum over p = 0, 1, ... in product_t, whatever the sizes.
 template <class T>
 void gemm_small(int64_t m, int64_t n, int64_t k, const T* a, Strides2 sa, const T* b, int64_t ldb, product_t<T>* c,
-                int64_t ldc, bool accumulate) {
+                int64_t ldc, bool accumulate, product_t<T> factor = 1) {
   for (int64_t j = 0; j < n; j += kTileColumns<T>) {
     const int64_t columns = std::min<int64_t>(kTileColumns<T>, n - j);
     for (int64_t i = 0; i < m; i += kTileRows<T>)
       detail::gemm_tile_any<kTileRows<T>>(std::min<int64_t>(kTileRows<T>, m - i), columns, k, a + i * sa.row, sa, b + j,
-                                          ldb, c + i * ldc + j, ldc, accumulate);
+                                          ldb, c + i * ldc + j, ldc, accumulate, factor);
   }
 }
 

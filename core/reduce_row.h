@@ -73,7 +73,7 @@ A row_max(int64_t n, F f) {
   return m;
 }
 
-/// Sum over i < n of f(x_i...), where each x is a row of T and f takes values of A or vectors of them: two registers of
+/// Sum over i < n of f(x_i...), where each x is a row of T and f takes and returns vectors of A: two registers of
 /// partial sums, folded in a fixed order. Explicit vectors, where the compiler leaves row_sum scalar.
 template <class A, class F, class... T>
 A row_sum_of(int64_t n, F f, const T*... x) {
@@ -85,9 +85,22 @@ A row_sum_of(int64_t n, F f, const T*... x) {
     odd += f(simd::load_as<A>(x + i + kLanes)...);
   }
   if (i + kLanes <= n) even += f(simd::load_as<A>(x + i)...), i += kLanes;
-  A tail = 0;
-  for (; i < n; ++i) tail += f(A(x[i])...);
-  return simd::horizontal_sum<A>(even + odd) + tail;
+  if (const int left = int(n - i)) {
+    const auto last = f(simd::load_first_as<A>(x + i, left, A(0))...);
+    odd += simd::lanes_below<A>(left) ? last : simd::Vec<A>{};
+  }
+  return simd::horizontal_sum<A>(even + odd);
+}
+
+/// y_i = f(x_i...) for i < n, rounded to the elements of y; f takes and returns vectors of A. In the last one `rest`
+/// stands behind the end of each x. No x overlaps y, unless it is y.
+template <class A, class F, class R, class... T>
+void map_row(int64_t n, A rest, F f, R* y, const T*... x) {
+  constexpr int64_t kLanes = simd::kLanes<A>;
+  int64_t i = 0;
+  for (; i + kLanes <= n; i += kLanes) simd::store_as<A>(y + i, f(simd::load_as<A>(x + i)...));
+  if (const int left = int(n - i))
+    simd::store_first_as<A>(y + i, f(simd::load_first_as<A>(x + i, left, rest)...), left);
 }
 
 }  // namespace vitrine

@@ -56,11 +56,24 @@ inline Vec<A> load_as(const T* p) {
   } else if constexpr (std::is_same_v<T, bf16> && std::is_same_v<A, float>) {
     Vec<uint16_t, n> bits;
     std::memcpy(&bits, p, sizeof bits);
-    return std::bit_cast<Vec<A>>(__builtin_convertvector(bits, Vec<uint32_t, n>) << 16);
+#if defined(__AVX512F__)  // one instruction, where the compiler makes four of the builtin
+    const auto wide =
+        std::bit_cast<Vec<uint32_t, n>>(_mm512_maskz_cvtepu16_epi32(0xFFFF, std::bit_cast<__m256i>(bits)));
+#else
+    const auto wide = __builtin_convertvector(bits, Vec<uint32_t, n>);
+#endif
+    return std::bit_cast<Vec<A>>(wide << 16);
   } else {
-    Vec<A> v{};
-    for (int i = 0; i < n; ++i) v[i] = A(p[i]);
-    return v;
+#if defined(__AVX512F__)
+    static_assert(std::is_same_v<T, f16>);
+    __m256i bits;
+    std::memcpy(&bits, p, sizeof bits);
+    return std::bit_cast<Vec<A>>(_mm512_maskz_cvtph_ps(0xFFFF, bits));
+#else
+    A lanes[n];
+    for (int i = 0; i < n; ++i) lanes[i] = A(p[i]);
+    return load(lanes);
+#endif
   }
 }
 
@@ -69,23 +82,51 @@ inline void store(T* p, Vec<T> v) {
   std::memcpy(p, &v, sizeof v);
 }
 
+/// Writes v to the kLanes<A> elements at `p`, rounded to T.
+template <class A, class T>
+inline void store_as(T* p, Vec<A> v) {
+  if constexpr (std::is_same_v<A, T>) {
+    store(p, v);
+  } else if constexpr (std::is_same_v<T, bf16> && std::is_same_v<A, float>) {
+#if defined(__AVX512BF16__)
+    // The processor rounds as bf16 does, but flushes subnormals.
+    constexpr int kSubnormal = 0x20;
+    if (!_mm512_fpclass_ps_mask(std::bit_cast<__m512>(v), kSubnormal)) [[likely]] {
+      const auto rounded = _mm512_cvtneps_pbh(std::bit_cast<__m512>(v));
+      std::memcpy(p, &rounded, sizeof rounded);
+      return;
+    }
+#endif
+    using Bits = Vec<uint32_t, kLanes<A>>;
+    const Bits u = std::bit_cast<Bits>(v), rounded = v != v ? u | 0x400000 : u + 0x7FFF + (u >> 16 & 1);
+    const auto high = __builtin_convertvector(rounded >> 16, Vec<uint16_t, kLanes<A>>);
+    std::memcpy(p, &high, sizeof high);
+  } else {
+#if defined(__AVX512F__)
+    static_assert(std::is_same_v<T, f16>);
+    const __m256i rounded = _mm512_maskz_cvtps_ph(0xFFFF, std::bit_cast<__m512>(v), _MM_FROUND_TO_NEAREST_INT);
+    std::memcpy(p, &rounded, sizeof rounded);
+#else
+    A lanes[kLanes<A>];
+    store(lanes, v);
+    for (int i = 0; i < kLanes<A>; ++i) p[i] = T(lanes[i]);
+#endif
+  }
+}
+
 template <class T>
 inline Vec<T> broadcast(T x) {
   return x - Vec<T>{};
 }
 
-#if defined(__AVX__) && !defined(__AVX512F__)
-namespace detail {
-/// All ones in the first `n` lanes of a vector of T.
+/// All ones in the lanes of a vector of T below `n`, zeros in the others.
 template <class T>
-inline __m256i first_lanes(int n) {
+inline auto lanes_below(int n) {
   using Int = std::conditional_t<sizeof(T) == 4, int32_t, int64_t>;
   Vec<Int> lane;
   for (int i = 0; i < kLanes<T>; ++i) lane[i] = i;
-  return std::bit_cast<__m256i>(lane < n - Vec<Int>{});
+  return lane < broadcast(Int(n));
 }
-}  // namespace detail
-#endif
 
 /// The first `n` elements at `p` (0 <= n <= kLanes), zeros behind them; memory past them is not touched.
 template <class T>
@@ -98,9 +139,10 @@ inline Vec<T> load_first(const T* p, int n) {
   }
 #elif defined(__AVX__)
   if constexpr (sizeof(T) == 4) {
-    return std::bit_cast<Vec<T>>(_mm256_maskload_ps(reinterpret_cast<const float*>(p), detail::first_lanes<T>(n)));
+    return std::bit_cast<Vec<T>>(
+        _mm256_maskload_ps(reinterpret_cast<const float*>(p), std::bit_cast<__m256i>(lanes_below<T>(n))));
   } else {
-    return std::bit_cast<Vec<T>>(_mm256_maskload_pd(p, detail::first_lanes<T>(n)));
+    return std::bit_cast<Vec<T>>(_mm256_maskload_pd(p, std::bit_cast<__m256i>(lanes_below<T>(n))));
   }
 #else
   Vec<T> v{};
@@ -121,14 +163,52 @@ inline void store_first(T* p, Vec<T> v, int n) {
   }
 #elif defined(__AVX__)
   if constexpr (sizeof(T) == 4) {
-    _mm256_maskstore_ps(reinterpret_cast<float*>(p), detail::first_lanes<T>(n), std::bit_cast<__m256>(v));
+    _mm256_maskstore_ps(reinterpret_cast<float*>(p), std::bit_cast<__m256i>(lanes_below<T>(n)),
+                        std::bit_cast<__m256>(v));
   } else {
-    _mm256_maskstore_pd(p, detail::first_lanes<T>(n), std::bit_cast<__m256d>(v));
+    _mm256_maskstore_pd(p, std::bit_cast<__m256i>(lanes_below<T>(n)), std::bit_cast<__m256d>(v));
   }
 #else
   for (int i = 0; i < kLanes<T>; ++i)
     if (i < n) p[i] = v[i];
 #endif
+}
+
+/// The first `n` elements at `p` (0 <= n <= kLanes<A>) as a vector of A, with `rest` behind them.
+template <class A, class T>
+inline Vec<A> load_first_as(const T* p, int n, A rest) {
+  if constexpr (std::is_same_v<A, T>) {
+    return lanes_below<A>(n) ? load_first(p, n) : broadcast(rest);
+  } else {
+    static_assert(sizeof(T) == 2);
+    T elements[kLanes<A>];
+#if defined(__AVX512BW__) && defined(__AVX512VL__)
+    const __m256i bits = _mm256_maskz_loadu_epi16(__mmask16((1u << n) - 1), p);
+    std::memcpy(elements, &bits, sizeof bits);
+#else
+    for (int i = 0; i < kLanes<A>; ++i) elements[i] = i < n ? p[i] : T(0);
+#endif
+    return lanes_below<A>(n) ? load_as<A>(elements) : broadcast(rest);
+  }
+}
+
+/// Writes the first `n` elements of `v` (0 <= n <= kLanes<A>), rounded to T, and nothing else.
+template <class A, class T>
+inline void store_first_as(T* p, Vec<A> v, int n) {
+  if constexpr (std::is_same_v<A, T>) {
+    store_first(p, v, n);
+  } else {
+    static_assert(sizeof(T) == 2);
+    T elements[kLanes<A>];
+    store_as<A>(elements, v);
+#if defined(__AVX512BW__) && defined(__AVX512VL__)
+    __m256i bits;
+    std::memcpy(&bits, elements, sizeof bits);
+    _mm256_mask_storeu_epi16(p, __mmask16((1u << n) - 1), bits);
+#else
+    for (int i = 0; i < n; ++i) p[i] = elements[i];
+#endif
+  }
 }
 
 /// The vector at `p` where bit i of `mask` is set for lane i, zeros in the other lanes, whose memory is not touched.
@@ -166,6 +246,11 @@ inline void store_masked(T* p, Vec<T> v, uint32_t mask) {
 /// The larger of each pair; where one is NaN, the second.
 template <class V>
 inline V max(V a, V b) {
+#if defined(__AVX512F__)
+  // Else the compiler compares and makes b under the mask: a long chain in a row's maximum.
+  if constexpr (std::is_same_v<V, Vec<float>>)
+    return std::bit_cast<V>(_mm512_maskz_max_ps(0xFFFF, std::bit_cast<__m512>(a), std::bit_cast<__m512>(b)));
+#endif
   return a > b ? a : b;
 }
 

@@ -2,6 +2,9 @@
 #include <bit>
 #include <cmath>
 #include <cstdint>
+#include <type_traits>
+
+#include "core/simd.h"
 
 /// Elementary functions for the CPU's row kernels. The float forms are branch-free polynomials, so a plain loop that
 /// calls them is vectorized by g++ -O3 without unsafe flags. Their error is at most 2 ulp for every float, unless they
@@ -15,6 +18,8 @@ namespace detail {
 
 inline float of_bits(uint32_t u) { return std::bit_cast<float>(u); }
 inline uint32_t to_bits(float x) { return std::bit_cast<uint32_t>(x); }
+inline simd::Vec<float> of_bits(simd::Vec<uint32_t> u) { return std::bit_cast<simd::Vec<float>>(u); }
+inline simd::Vec<uint32_t> to_bits(simd::Vec<float> x) { return std::bit_cast<simd::Vec<uint32_t>>(x); }
 
 /// |x|, and `magnitude` with the sign of x. Written on the bits: a negated comparison would lose the sign of zero.
 inline float magnitude(float x) { return of_bits(to_bits(x) & 0x7FFFFFFFu); }
@@ -26,6 +31,19 @@ inline float select(bool condition, float yes, float no) {
   const uint32_t mask = 0u - uint32_t(condition);
   return of_bits((to_bits(yes) & mask) | (to_bits(no) & ~mask));
 }
+inline simd::Vec<float> select(simd::Vec<int32_t> condition, simd::Vec<float> yes, simd::Vec<float> no) {
+  return condition ? yes : no;
+}
+
+/// a b + c, rounded once.
+template <class V, class B, class C>
+inline V fma(V a, B b, C c) {
+  if constexpr (std::is_same_v<V, float>) {
+    return std::fma(a, b, c);
+  } else {
+    return a * b + c;
+  }
+}
 
 /// Adding 1.5 * 2^23 rounds a float below 2^22 to the nearest integer and leaves that integer in the low bits.
 constexpr float kRound = 0x1.8p23f;
@@ -34,26 +52,35 @@ constexpr uint32_t kRoundBits = 0x4B400000u;
 /// 2^n for -126 <= n <= 127.
 inline float power_of_two(int32_t n) { return of_bits(uint32_t(n + 127) << 23); }
 
-/// e^r for |r| <= 0.35 (half of ln 2).
-inline float exp_reduced(float r) {
-  float q = 0x1.6a4f54p-10f;
-  q = std::fma(q, r, 0x1.1238acp-7f);
-  q = std::fma(q, r, 0x1.5558aap-5f);
-  q = std::fma(q, r, 0x1.555494p-3f);
-  q = std::fma(q, r, 0x1.fffffcp-2f);
-  return std::fma(q, r * r, r) + 1.0f;
+/// e^r - 1 for |r| <= 0.35 (half of ln 2). V is float or a vector of them.
+template <class V>
+inline V expm1_reduced(V r) {
+  V q = fma(r, 0x1.6a4f54p-10f, 0x1.1238acp-7f);
+  q = fma(q, r, 0x1.5558aap-5f);
+  q = fma(q, r, 0x1.555494p-3f);
+  q = fma(q, r, 0x1.fffffcp-2f);
+  return fma(q, r * r, r);
 }
 
 /// x = n ln 2 + r with |r| <= ln 2 / 2, for |x| < 2^20; ln 2 is subtracted in two parts so that r keeps its low bits.
+/// `rounded` is n + round, where `round` is kRound or a near integer.
+template <class V>
 struct Reduced {
-  float r;
-  int32_t n;
+  V r, rounded;
 };
-inline Reduced reduce_by_ln2(float x) {
-  const float rounded = std::fma(x, 0x1.715476p0f, kRound), n = rounded - kRound;
-  float r = std::fma(n, -0x1.62e4p-1f, x);
-  r = std::fma(n, -0x1.7f7d1cp-20f, r);
-  return {r, int32_t(to_bits(rounded) - kRoundBits)};
+template <class V>
+inline Reduced<V> reduce_by_ln2(V x, float round) {
+  const V rounded = fma(x, 0x1.715476p0f, round), n = rounded - round;
+  return {fma(n, -0x1.7f7d1cp-20f, fma(n, -0x1.62e4p-1f, x)), rounded};
+}
+
+/// vm::exp_weight for a float or a vector of them.
+template <class V>
+inline V exp_weight(V x) {
+  const auto [r, rounded] = reduce_by_ln2(x, kRound + 127);
+  // 2^n: the bits of kRound are shifted out, and 127 is the exponent's bias.
+  const V power = of_bits(to_bits(rounded) << 23);
+  return select(x < -87.0f, V{}, fma(power, expm1_reduced(r), power));
 }
 
 }  // namespace detail
@@ -62,19 +89,16 @@ inline Reduced reduce_by_ln2(float x) {
 inline float exp(float x) {
   x = x > 89.0f ? 89.0f : x;      // e^89 overflows
   x = x < -104.0f ? -104.0f : x;  // e^-104 is less than half of the smallest float
-  const auto [r, n] = detail::reduce_by_ln2(x);
+  const auto [r, rounded] = detail::reduce_by_ln2(x, detail::kRound);
+  const int32_t n = int32_t(detail::to_bits(rounded) - detail::kRoundBits);
   // Two factors, because 2^n alone leaves the normal range; only the last product can round.
   const int32_t half = n >> 1;
-  return detail::exp_reduced(r) * detail::power_of_two(half) * detail::power_of_two(n - half);
+  return (detail::expm1_reduced(r) + 1.0f) * detail::power_of_two(half) * detail::power_of_two(n - half);
 }
 
 /// e^x for x <= 88, where results below e^-87 become 0: softmax weights, e^(score - maximum). NaN gives NaN.
-inline float exp_weight(float x) {
-  const float clamped = x < -87.0f ? -87.0f : x;
-  const auto [r, n] = detail::reduce_by_ln2(clamped);
-  const float y = detail::exp_reduced(r) * detail::power_of_two(n);
-  return detail::select(x < -87.0f, 0.0f, y);
-}
+inline float exp_weight(float x) { return detail::exp_weight(x); }
+inline simd::Vec<float> exp_weight(simd::Vec<float> x) { return detail::exp_weight(x); }
 
 /// ln x; -inf at 0, NaN below 0.
 inline float log(float x) {
@@ -168,15 +192,14 @@ inline float bounded_magnitude(float x, float most) {
   return of_bits(a < b ? a : b);
 }
 
-/// 2^-q / 2 for 0 <= q <= 125.
+/// 2^-q / 2 for 0 <= q <= 125, with an absolute error of at most 0.53 * 2^-24.
 inline float half_power_of_minus(float q) {
   const float rounded = kRound - q, f = (kRound - rounded) - q;
-  float w = 0x1.449046p-14f;
-  w = std::fma(w, f, 0x1.5f47bap-11f);
-  w = std::fma(w, f, 0x1.3b29aap-8f);
-  w = std::fma(w, f, 0x1.c6aed0p-6f);
-  w = std::fma(w, f, 0x1.ebfbe0p-4f);
-  w = std::fma(w, f, 0x1.62e430p-2f);
+  float w = 0x1.5aac8ep-11f;
+  w = std::fma(w, f, 0x1.3cec48p-8f);
+  w = std::fma(w, f, 0x1.c6babap-6f);
+  w = std::fma(w, f, 0x1.ebf9b6p-4f);
+  w = std::fma(w, f, 0x1.62e424p-2f);
   w = std::fma(w, f, 0.5f);
   return of_bits(to_bits(w) + (to_bits(rounded) << 23));  // kRoundBits << 23 is 0
 }
@@ -186,18 +209,18 @@ inline float half_power_of_minus(float q) {
 // gelu and its slope have no cancellation to avoid, so they need only be as good as their largest factor: one range
 // each, and nothing shared with erf. Phi is the normal distribution, phi its density.
 
-/// x Phi(x), with an error of at most 2^-23 |x| (an ulp of x); NaN at -inf. The polynomial q fits -log2(2 Phi(-t)), for
-/// an absolute error of Phi.
+/// x Phi(x), with an error of at most 2^-23 |x| (an ulp of x); NaN at -inf. The polynomial q fits -log2(2 Phi(-t)),
+/// less what half_power_of_minus errs there, for an absolute error of Phi.
 inline float gelu(float x) {
   const float t = detail::bounded_magnitude(x, 6.0f);  // Phi(-6) < 2^-29
-  float q = 0x1.0b4ee0p-19f;
-  q = std::fma(q, t, -0x1.007f96p-15f);
-  q = std::fma(q, t, 0x1.3b230ep-13f);
-  q = std::fma(q, t, 0x1.b89188p-13f);
-  q = std::fma(q, t, -0x1.d40feep-8f);
-  q = std::fma(q, t, 0x1.ae674ap-5f);
-  q = std::fma(q, t, 0x1.d637d8p-2f);
-  q = std::fma(q, t, 0x1.26aee4p0f);
+  float q = 0x1.7d01b0p-19f;
+  q = std::fma(q, t, -0x1.505946p-15f);
+  q = std::fma(q, t, 0x1.924c7cp-13f);
+  q = std::fma(q, t, 0x1.f8c36cp-14f);
+  q = std::fma(q, t, -0x1.cd7684p-8f);
+  q = std::fma(q, t, 0x1.adf146p-5f);
+  q = std::fma(q, t, 0x1.d63b5ep-2f);
+  q = std::fma(q, t, 0x1.26aed4p0f);
   const float tail = detail::half_power_of_minus(q * t);
   return x * (0.5f + detail::with_sign(0.5f - tail, x));
 }
@@ -224,6 +247,10 @@ inline float gelu_slope(float x) {
 
 inline double exp(double x) { return std::exp(x); }
 inline double exp_weight(double x) { return std::exp(x); }
+inline simd::Vec<double> exp_weight(simd::Vec<double> x) {
+  for (int l = 0; l < simd::kLanes<double>; ++l) x[l] = std::exp(x[l]);
+  return x;
+}
 inline double log(double x) { return std::log(x); }
 inline double log1p(double x) { return std::log1p(x); }
 inline double tanh(double x) { return std::tanh(x); }

@@ -8,7 +8,7 @@
 
 namespace vitrine::models {
 namespace {
-constexpr const char* kApes[] = {"learned", "sincos", "none"};
+constexpr const char* kApes[] = {"learned", "sincos", "none", "peg"};
 
 /// The preset of that name with what all families have taken from the options, if there is one.
 template <class Config>
@@ -31,7 +31,7 @@ std::string to_string(Ape ape) { return kApes[int(ape)]; }
 
 Ape parse_ape(const std::string& text) {
   const auto* at = std::find(std::begin(kApes), std::end(kApes), text);
-  check<ValueError>(at != std::end(kApes), "unknown absolute encoding '{}': learned, sincos or none", text);
+  check<ValueError>(at != std::end(kApes), "unknown absolute encoding '{}': learned, sincos, none or peg", text);
   return Ape(at - kApes);
 }
 
@@ -45,7 +45,10 @@ std::vector<std::string> classifier_names() {
 std::unique_ptr<Classifier> make_classifier(nn::Scope scope, const std::string& name,
                                             const ClassifierOptions& options) {
   if (auto deit = preset(deit_presets(), name, options)) {
-    if (options.rpe) deit->rpe = ops::parse_rpe(*options.rpe);
+    if (options.rpe) {
+      const nn::RpeChoice choice = nn::parse_rpe_choice(*options.rpe);
+      deit->rpe = choice.rpe, deit->rival = choice.rival;
+    }
     return std::make_unique<DeiT>(std::move(scope), *deit);
   }
   if (auto swin = preset(swin_presets(), name, options)) {

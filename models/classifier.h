@@ -10,16 +10,18 @@
 /// Image classifiers by name: what training, evaluation and inspection need to know of a model.
 namespace vitrine::models {
 
-/// Absolute position encoding: a learned table, a fixed two-dimensional sinusoid, or none.
-enum class Ape { learned, sincos, none };
+/// Absolute position encoding: a learned table, a fixed two-dimensional sinusoid, none, or CPVT's generators
+/// (nn::PositionGenerator), which read positions off the image's border.
+enum class Ape { learned, sincos, none, peg };
 std::string to_string(Ape ape);
-/// Reads learned, sincos, none. @throws ValueError naming them
+/// Reads learned, sincos, none, peg. @throws ValueError naming them
 Ape parse_ape(const std::string& text);
 
 /// What may differ from a model's preset.
 struct ClassifierOptions {
   std::optional<int64_t> num_classes = {}, image_size = {};
-  std::optional<std::string> rpe = {};  ///< "rpe-1.9-product-ctx-1-k", or "none"; takes the place of Swin's bias
+  /// As nn::parse_rpe_choice: "rpe-1.9-product-ctx-1-k", "huang", "none". Swin takes no rivals, and gives its bias up
+  std::optional<std::string> rpe = {};
   std::optional<Ape> ape = {};
   double drop_path = 0;  ///< rate of the last block; blocks before it have proportionally less
   double dropout = 0;

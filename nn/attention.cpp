@@ -21,6 +21,11 @@ Attention::Attention(Scope scope, const AttentionConfig& c)
       proj(sub("proj"), c.dim, c.dim),
       proj_drop_(sub(""), c.projection_dropout) {
   check<ValueError>(c.heads > 0 && c.dim % c.heads == 0, "attention: {} heads do not divide dim {}", c.heads, c.dim);
+  if (c.rival != Rival::none) {
+    check<ValueError>(!c.rpe, "attention: {} takes the place of rpe, but there are both", to_string(c.rival));
+    rival = make_rival(sub("rpe"), c.rival, c.dim, c.heads, c.grid);
+    config.rpe = rival->config;
+  }
   if (!c.rpe) return;
   const int64_t d = c.dim / c.heads;
   if (c.rpe->on_q) rpe_q.emplace(sub("rpe_q"), *c.rpe, 'q', c.heads, d, c.grid.skip);
@@ -33,14 +38,15 @@ Tensor Attention::attend(const Tensor& q, const Tensor& k, const Tensor& v) {
   const auto tables = [&](const std::optional<Rpe>& rpe) {
     return rpe ? rpe->tables(q.dtype()) : std::vector<Tensor>();
   };
-  return nn::attend(q, k, v,
-                    {.rpe = config.rpe.value_or(ops::RpeConfig{.on_k = false}),
-                     .height = config.grid.height,
-                     .width = config.grid.width,
-                     .skip = config.grid.skip,
-                     .tables = {tables(rpe_q), tables(rpe_k), tables(rpe_v)},
-                     .dropout = dropout,
-                     .draw = dropout > 0 ? rng().draw() : RandomDraw()});
+  return nn::attend(
+      rival ? rival->query(q) : q, k, v,
+      {.rpe = config.rpe.value_or(ops::RpeConfig{.on_k = false}),
+       .height = config.grid.height,
+       .width = config.grid.width,
+       .skip = config.grid.skip,
+       .tables = rival ? rival->tables(q.dtype()) : ops::RpeTables{tables(rpe_q), tables(rpe_k), tables(rpe_v)},
+       .dropout = dropout,
+       .draw = dropout > 0 ? rng().draw() : RandomDraw()});
 }
 
 Tensor Attention::forward(const Tensor& x) {

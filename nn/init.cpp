@@ -10,6 +10,10 @@ Init constant(double value) {
   return [value](const Shape& shape, Generator&) { return full(shape, value); };
 }
 
+Init normal(double std) {
+  return [std](const Shape& shape, Generator& rng) { return random_normal(shape, rng, 0, std); };
+}
+
 Init truncated_normal(double std) {
   return [std](const Shape& shape, Generator& rng) { return ops::clamp(random_normal(shape, rng, 0, std), -2, 2); };
 }

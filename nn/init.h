@@ -8,6 +8,8 @@ namespace vitrine::nn::init {
 Init constant(double value);
 inline Init zeros() { return constant(0); }
 inline Init ones() { return constant(1); }
+/// N(0, std^2).
+Init normal(double std);
 /// N(0, std^2) clamped to [-2, 2]: timm's trunc_normal_, whose bounds are absolute and so cut nothing at std = 0.02.
 Init truncated_normal(double std = 0.02);
 /// Uniform in [-b, b), b = 1 / sqrt(fan_in): PyTorch's default for the weight and bias of convolutions.

@@ -44,7 +44,8 @@ Module::Module(Scope scope)
       called_(parent_ && !parent_->callable_ ? join(parent_->called_, name_) : name_),
       device_(scope.device),
       dtype_(scope.dtype),
-      rng_(scope.rng ? scope.rng : &default_generator()) {
+      rng_(scope.rng ? scope.rng : &default_generator()),
+      blank_(scope.blank) {
   if (parent_) parent_->children_.push_back(this);
 }
 
@@ -60,12 +61,12 @@ void Module::train(bool on) {
 }
 
 Scope Module::sub(std::string name) {
-  return {.parent = this, .name = std::move(name), .device = device_, .dtype = dtype_, .rng = rng_};
+  return {.parent = this, .name = std::move(name), .device = device_, .dtype = dtype_, .rng = rng_, .blank = blank_};
 }
 
 Tensor Module::param(std::string name, const Shape& shape, const Init& init) {
   const NoGrad no_grad;
-  Tensor t = init(shape, *rng_).to(dtype_).to(device_);
+  Tensor t = blank_ ? zeros({}, {dtype_, device_}).expand(shape) : init(shape, *rng_).to(dtype_).to(device_);
   check(t.shape() == shape, "{}: its initial value has shape {}, not {}", join(path(), name), t.shape(), shape);
   t.set_requires_grad();
   entries_.push_back({std::move(name), t, true, Persistent::yes});

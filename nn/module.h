@@ -32,6 +32,7 @@ struct Scope {
   Device device = Device::cpu();
   Dtype dtype = Dtype::f32;
   Generator* rng = nullptr;  ///< draws initial values, then dropout; the thread's default_generator() if null
+  bool blank = false;        ///< parameters are a zero each, expanded: a model to count, which costs no memory
 };
 
 /// Draws the initial values of a parameter (nn/init.h).
@@ -114,7 +115,7 @@ class Module {
   Device device_;
   Dtype dtype_;
   Generator* rng_;
-  bool training_ = true, callable_ = true;
+  bool blank_, training_ = true, callable_ = true;
   std::vector<Entry> entries_;
   std::vector<Module*> children_;
   std::vector<ForwardHook> hooks_;

@@ -6,6 +6,12 @@
 
 namespace vitrine::nn {
 
+/// Where tokens stand: `skip` extra ones (class, distillation), then height * width cells, row by row.
+struct TokenGrid {
+  int64_t height = 0, width = 0, skip = 0;
+  int64_t tokens() const { return skip + height * width; }
+};
+
 /// The learned tables of iRPE on one of q, k, v, by the names of the reference: `lookup_table_weight` (contextual: [Ht,
 /// d, buckets] on q and k, [Ht, buckets, d] on v) or `lookup_table_bias` ([Ht, buckets]); for Cross one such table in
 /// each of the children `rp_rows` and `rp_cols`. Ht is 1 if shared over heads. Zeros at first, so a model starts as the

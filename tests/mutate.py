@@ -140,10 +140,11 @@ def kernel_files(flavour, wanted):
             continue
         if not wanted or folder in wanted or ("core" in wanted and folder == "kernels"):
             result.append((file, file, ops))
-    for path in sorted(ROOT.glob("ops/*/*_cuda.h")):  # kernels that several ops share
+    for path in sorted(ROOT.glob("ops/*/*_cuda.h")):  # device code that several kernel files share
         header, folder = str(path.relative_to(ROOT)), path.parent.name
-        user = f"ops/{folder}/{folder}_cuda.cu"
-        if (not wanted or folder in wanted) and "__global__" in path.read_text() and user in flavour.commands:
+        own = [f for f in sorted(flavour.commands) if f.startswith(f"ops/{folder}/")]
+        user = ([f for f in own if f'"{header}"' in (ROOT / f).read_text()] + [f"ops/{folder}/{folder}_cuda.cu"])[0]
+        if (not wanted or folder in wanted) and DEVICE_FUNCTION.search(path.read_text()) and user in own:
             result.append((header, user, [folder]))
     if not wanted or "core" in wanted:
         for header in ("core/cuda/reduce.h", "core/cuda/vector.h", "core/cuda/elementwise.h", "core/strided.h"):

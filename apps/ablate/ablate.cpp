@@ -20,7 +20,7 @@ struct Flags : CommonFlags {
   std::function<std::vector<std::string>()> given;
 };
 
-/// "rows 14 of 82, columns 14 of 82"
+/// "50 of 50"; "14 of 82 + 14 of 82" of Cross
 std::string buckets_text(const ops::RpeConfig& rpe, const nn::TokenGrid& grid) {
   std::string text;
   for (const ops::RelposIndex& index : ops::rpe_indices(rpe, grid.height, grid.width, grid.skip, Device::cpu()))

@@ -18,7 +18,7 @@
 namespace vitrine::apps {
 namespace {
 
-const std::vector<std::string> kSuites = {"ops", "train", "infer"};
+const std::vector<std::string> kSuites = {"ops", "train", "infer", "rpe"};
 
 struct Options : CommonFlags {
   std::string suite = "ops", filter, peer, peer_script, markdown, model, rpe;
@@ -33,15 +33,15 @@ struct Options : CommonFlags {
     precision_option = app.get_option("--precision");
     app.add_option(
         "suite", suite,
-        "ops: every op's bench samples and a chain of scalar ops; train: training steps; infer: inferences of "
-        "models (default: ops)");
+        "ops: every op's bench samples and a chain of scalar ops; train: training steps; infer: inferences of models; "
+        "rpe: both with each method of relative positions against none (default: ops)");
     app.add_option("--filter", filter, "only rows whose op, or else 'op: sample', contains this text");
-    app.add_option("--model", model, "train, infer: this model (default: the suite's own rows)");
-    app.add_option("--batch-size", batch_size, "train, infer: images at once (default: the suite's own)")
+    app.add_option("--model", model, "models: this model (default: the suite's own rows)");
+    app.add_option("--batch-size", batch_size, "models: images at once (default: the suite's own)")
         ->check(CLI::PositiveNumber);
-    app.add_option("--rpe", rpe, "train, infer: relative positions, such as rpe-1.9-product-ctx-1-k, or none");
-    app.add_flag("--profile", profile, "train, infer: time by op instead of rows");
-    app.add_flag("--eager", eager, "train, infer: the peer may not compile, which takes it minutes");
+    app.add_option("--rpe", rpe, "models: relative positions, such as rpe-1.9-product-ctx-1-k, or none");
+    app.add_flag("--profile", profile, "models: time by op instead of rows");
+    app.add_flag("--eager", eager, "models: the peer may not compile, which takes it minutes");
     app.add_option("--peer", peer, "python with torch, to compare with (default: $VITRINE_PEER_PYTHON)");
     app.add_option("--peer-script", peer_script, "what it runs (default: tests/bench/peer_torch.py of the sources)");
     app.add_option("--rounds", rounds, "rounds that alternate between us and the peer (default: 7)")
@@ -59,7 +59,7 @@ void check_names(const Options& o) {
                     "bench: unknown suite '{}'; did you mean {}?", o.suite, nearest(o.suite, kSuites));
   if (o.of_models()) return;
   check<UsageError>(o.model.empty() && o.rpe.empty() && o.batch_size == 0 && !o.profile && !o.eager,
-                    "bench: --model, --batch-size, --rpe, --profile and --eager belong to bench train and bench infer");
+                    "bench: --model, --batch-size, --rpe, --profile and --eager belong to bench train, infer and rpe");
   const std::vector<std::string> names = bench_names();
   // A filter may be part of a label, which only the samples know; one that looks like a name must be close to one.
   const bool part_of_name = std::any_of(names.begin(), names.end(),
@@ -69,7 +69,12 @@ void check_names(const Options& o) {
 }
 
 ModelBenchOptions model_options(const Options& o) {
-  ModelBenchOptions which{.training = o.suite == "train", .model = o.model, .batch = o.batch_size, .compile = !o.eager};
+  ModelBenchOptions which{.suite = o.suite == "train"   ? ModelSuite::train
+                                   : o.suite == "infer" ? ModelSuite::infer
+                                                        : ModelSuite::rpe,
+                          .model = o.model,
+                          .batch = o.batch_size,
+                          .compile = !o.eager};
   if (!o.rpe.empty()) which.rpe = o.rpe;
   return which;
 }

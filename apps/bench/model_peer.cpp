@@ -56,6 +56,8 @@ Limits limits(Dtype d, bool training, int64_t depth) {
 }  // namespace
 
 ModelPeer::ModelPeer(Peer& peer, const ModelWork& work, bool compile) : peer_(peer) {
+  check<ValueError>(work.model().config.rival == nn::Rival::none && work.model().config.ape != models::Ape::peg,
+                    "the peer has no relative positions but iRPE's, and no position generators");
   const TemporaryFile file;
   data::Safetensors content;
   for (const auto& [name, t] : work.model().state_dict()) content.tensors.emplace_back("weight." + name, t);

@@ -96,9 +96,7 @@ double ModelWork::macs() const {
   return sum * double(setup.batch) * (setup.training ? 3 : 1);
 }
 
-std::string ModelWork::label() const {
-  return format("b{}", setup.batch) + (has_rpe() ? ", " + ops::to_string(*model_->config.rpe) : "");
-}
+std::string ModelWork::label() const { return format("b{}", setup.batch) + (has_rpe() ? ", " + to_string(rpe()) : ""); }
 
 std::vector<std::string> ModelWork::no_decay() const {
   std::vector<std::string> names;

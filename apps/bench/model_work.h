@@ -40,7 +40,8 @@ class ModelWork {
   nn::NamedTensors outputs(std::optional<Dtype> exact = {});
 
   const models::DeiT& model() const { return *model_; }
-  bool has_rpe() const { return model_->config.rpe.has_value(); }
+  nn::RpeChoice rpe() const { return {model_->config.rpe, model_->config.rival}; }
+  bool has_rpe() const { return to_string(rpe()) != "none"; }
   /// Multiply-adds of matrix products in one call; a backward pass counts twice its forward.
   double macs() const;
   /// "b32", "b32, rpe-1.9-product-ctx-1-k"

@@ -31,6 +31,7 @@ constexpr Column kColumns[] = {
     {"% of peak", [](const Row& r) { return significant(r.percent_of_peak); }},
     {"% of bare oneDNN", [](const Row& r) { return significant(r.percent_of_onednn); }},
     {"RPE tax %", [](const Row& r) { return significant(r.rpe_tax); }},
+    {"memory tax %", [](const Row& r) { return significant(r.rpe_memory_tax); }},
     {"MB", [](const Row& r) { return significant(r.process_bytes * 1e-6); }},
     {"peer MB", [](const Row& r) { return significant(r.peer_process_bytes * 1e-6); }},
     {"peer ms", [](const Row& r) { return significant(r.peer_ms); }},
@@ -58,6 +59,7 @@ nlohmann::ordered_json BenchRow::json() const {
                                 {"foreign_load", load}};
   for (const auto& [key, value] : {std::pair("images_per_s", images_per_s),
                                    {"rpe_tax_percent", rpe_tax},
+                                   {"rpe_memory_tax_percent", rpe_memory_tax},
                                    {"peak_bytes", peak_bytes},
                                    {"process_bytes", process_bytes},
                                    {"peer_process_bytes", peer_process_bytes}})

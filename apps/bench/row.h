@@ -17,9 +17,10 @@ struct BenchRow {
   double gbytes_per_s = NAN;     ///< of the bytes that one forward must move
   double percent_of_peak = NAN;  ///< Peaks::percent
   double images_per_s = NAN;
-  double rpe_tax = NAN;        ///< by how many percent relative positions slow a model down
-  double peak_bytes = NAN;     ///< tensor memory of one call at its peak, beyond what lives between calls
-  double process_bytes = NAN;  ///< by which one call makes the process grow at most, all free memory given back before
+  double rpe_tax = NAN;         ///< by how many percent relative positions slow a model down
+  double rpe_memory_tax = NAN;  ///< by how many percent they raise the peak of memory
+  double peak_bytes = NAN;      ///< tensor memory of one call at its peak, beyond what lives between calls
+  double process_bytes = NAN;   ///< by which one call makes the process grow at most, all free memory given back before
   double peer_process_bytes = NAN;
   int64_t system_allocations = 0;  ///< tensor memory asked of the system in the timed rounds; 0 in a steady state
   double load = 0;                 ///< share of the machine that others kept busy before the row

@@ -1,5 +1,7 @@
 #include "apps/bench/suite_models.h"
 
+#include <cmath>
+
 #include "apps/bench/machine.h"
 #include "apps/bench/model_peer.h"
 #include "apps/bench/peak.h"
@@ -14,6 +16,8 @@ namespace {
 /// Results in f64 where that takes seconds, else in f32: then ours are compared with those of other kernels of ours.
 constexpr double kAffordableMacs = 2e11;
 
+const char* pass_of(const ModelSetup& setup) { return setup.training ? "training step" : "inference"; }
+
 class Measurement {
  public:
   Measurement(const BenchOptions& options, bool compile, Peaks& peaks)
@@ -24,10 +28,12 @@ class Measurement {
     ModelWork work(setup, dtype, options_.device, options_.seed);
     BenchRow row;
     row.name = setup.model, row.sample = work.label(), row.device = to_string(options_.device);
-    row.dtype = to_string(dtype), row.direction = setup.training ? "training step" : "inference";
+    row.dtype = to_string(dtype), row.direction = pass_of(setup);
     const std::unique_ptr<ModelPeer> peer = checked_peer(work, exact, row);
     work.run();
-    add_memory(work, peer.get(), row);
+    const Memory memory = memory_of(work);
+    row.peak_bytes = memory.tensors, row.process_bytes = memory.process;
+    if (peer && row.check == "ok" && options_.device == Device::cpu()) row.peer_process_bytes = peer->peak_bytes();
     std::unique_ptr<ModelWork> plain;
     Sides sides{.ours = timed(work)};
     if (peer) sides.peer = [&] { return peer->time(options_.budget_ms); };
@@ -35,6 +41,8 @@ class Measurement {
       ModelSetup without = setup;
       without.rpe = "none";
       plain = std::make_unique<ModelWork>(without, dtype, options_.device, options_.seed);
+      plain->run();
+      row.rpe_memory_tax = 100 * (memory.largest() / memory_of(*plain).largest() - 1);
       sides.plain = timed(*plain);
     }
     for (ModelWork* warm : {&work, plain.get()})  // once is not enough: the first call finds gradients, and frees them
@@ -61,17 +69,23 @@ class Measurement {
     }
   }
 
-  void add_memory(ModelWork& work, const ModelPeer* peer, BenchRow& row) const {
+  /// Peak of one call: of tensors beyond what lives between calls, and of the process (on a CPU), which has the scratch
+  /// of kernels as well.
+  struct Memory {
+    double tensors, process = NAN;
+    double largest() const { return std::isnan(process) ? tensors : process; }
+  };
+  Memory memory_of(ModelWork& work) const {
     Allocator& memory = allocator(options_.device);
     const auto call = [&] { work.run(), synchronize(options_.device); };
     const int64_t live = memory.stats().live_bytes;
     memory.reset_peak();
     call();
-    row.peak_bytes = double(memory.stats().peak_bytes - live);
-    if (options_.device != Device::cpu()) return;
+    Memory found{double(memory.stats().peak_bytes - live)};
+    if (options_.device != Device::cpu()) return found;
     memory.trim();
-    row.process_bytes = peak_growth(call);
-    if (peer && row.check == "ok") row.peer_process_bytes = peer->peak_bytes();
+    found.process = peak_growth(call);
+    return found;
   }
 
   std::function<double()> timed(ModelWork& work) const {
@@ -90,18 +104,31 @@ class Measurement {
 
 std::vector<ModelSetup> model_setups(const ModelBenchOptions& options) {
   using Rpes = std::vector<std::optional<std::string>>;
-  const bool own = options.model.empty();
-  const std::string model = !own ? options.model : options.training ? "deit_tiny_patch4_32" : "deit_small_patch16_224";
-  std::vector<int64_t> batches = {32};
-  if (!options.training) batches = own ? std::vector<int64_t>{1, 8} : std::vector<int64_t>{1};
-  if (options.batch > 0) batches = {options.batch};
-  Rpes rpes = {std::nullopt};
-  if (own) rpes = {std::nullopt, "rpe-1.9-product-ctx-1-k", "rpe-1.9-product-ctx-1-qkv"};
-  if (options.rpe) rpes = {options.rpe};
+  const bool own = options.model.empty(), of_rpe = options.suite == ModelSuite::rpe;
   std::vector<ModelSetup> list;
-  for (const int64_t batch : batches)
-    for (const auto& rpe : rpes)
-      list.push_back({.model = model, .batch = batch, .rpe = rpe, .training = options.training});
+  const auto add = [&](bool training, const char* model, std::vector<int64_t> batches, Rpes rpes) {
+    if (!own && !of_rpe) batches = {batches.front()}, rpes = {std::nullopt};
+    if (options.batch > 0) batches = {options.batch};
+    if (options.rpe) rpes = {options.rpe};
+    for (const int64_t batch : batches)
+      for (const auto& rpe : rpes)
+        list.push_back({.model = own ? model : options.model, .batch = batch, .rpe = rpe, .training = training});
+  };
+  const Rpes few = {std::nullopt, "rpe-1.9-product-ctx-1-k", "rpe-1.9-product-ctx-1-qkv"};
+  const Rpes methods = {"none",
+                        "rpe-20-euc-ctx-1-k",
+                        "rpe-33-quant-ctx-1-k",
+                        "rpe-20-cross-ctx-1-k",
+                        "rpe-1.9-product-ctx-1-k",
+                        "rpe-1.9-product-bias-0-k",
+                        "rpe-1.9-product-ctx-1-q",
+                        "rpe-1.9-product-ctx-1-qk",
+                        "rpe-1.9-product-ctx-1-v",
+                        "rpe-1.9-product-ctx-1-qkv"};
+  constexpr const char* kSmall = "deit_small_patch16_224";
+  if (options.suite == ModelSuite::train) add(true, "deit_tiny_patch4_32", {32}, few);
+  if (options.suite == ModelSuite::infer) add(false, kSmall, {1, 8}, few);
+  if (of_rpe) add(false, kSmall, {1, 8}, methods), add(true, kSmall, {8}, methods);
   return list;
 }
 
@@ -110,7 +137,8 @@ std::vector<BenchRow> bench_models(const BenchOptions& options, const ModelBench
   const Measurement measurement(options, which.compile, peaks);
   std::vector<BenchRow> rows;
   for (const ModelSetup& setup : model_setups(which)) {
-    const std::string name = format("{}: b{}, {}", setup.model, setup.batch, setup.rpe.value_or("none"));
+    const std::string name =
+        format("{}: b{}, {}, {}", setup.model, setup.batch, setup.rpe.value_or("none"), pass_of(setup));
     if (name.find(options.filter) == std::string::npos) continue;
     nn::NamedTensors exact;
     for (const Dtype dtype : options.dtypes) {

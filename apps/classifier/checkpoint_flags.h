@@ -8,10 +8,11 @@ namespace vitrine::apps {
 struct CheckpointFlags : CommonFlags {
   std::string checkpoint;
   bool ema = false;
+  WeightsOf weights;
 
   void add_to(CLI::App& app);
   /// @throws as load_classifier
-  LoadedClassifier load() const { return load_classifier(checkpoint, device(), ema); }
+  LoadedClassifier load() const { return load_classifier(checkpoint, device(), ema, weights); }
 };
 
 }  // namespace vitrine::apps

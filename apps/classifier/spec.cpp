@@ -1,7 +1,10 @@
 #include "apps/classifier/spec.h"
 
+#include <algorithm>
 #include <cmath>
 
+#include "apps/classifier/weights.h"
+#include "apps/cli.h"
 #include "core/error.h"
 
 namespace vitrine::apps {
@@ -104,8 +107,45 @@ nn::NamedTensors tensors_with_prefix(const data::Safetensors& file, const std::s
   return list;
 }
 
-LoadedClassifier load_classifier(const std::string& file, Device device, bool ema) {
-  const data::Safetensors content = data::read_safetensors(file);
+namespace {
+
+LoadedClassifier load_weights_alone(const std::string& file, Device device, const nn::NamedTensors& weights,
+                                    const WeightsOf& known) {
+  LoadedClassifier loaded;
+  loaded.spec.model = known.model;
+  models::ClassifierOptions& options = loaded.spec.options;
+  if (!known.rpe.empty()) options.rpe = known.rpe;
+  if (!known.ape.empty()) options.ape = models::parse_ape(known.ape);
+  if (known.image_size > 0) options.image_size = known.image_size;
+  for (const auto& [name, t] : weights)
+    if (name == "head.weight" && t.dim() == 2 && t.size(0) > 0) options.num_classes = t.size(0);
+  Generator unused;
+  loaded.model = loaded.spec.make(device, unused);
+  const int64_t size = loaded.model->image_size(), classes = loaded.model->num_classes();
+  options.image_size = size, options.num_classes = classes;
+  loaded.spec.preprocessing = {
+      .height = size, .width = size, .grey = false, .mean = {0.485, 0.456, 0.406}, .std = {0.229, 0.224, 0.225}};
+  for (int64_t c = 0; c < classes; ++c) loaded.spec.labels.push_back(format("class {}", c));
+  loaded.report = load_weights(*loaded.model, weights, models::Fit::evaluate, file);
+  loaded.model->eval();
+  return loaded;
+}
+
+}  // namespace
+
+LoadedClassifier load_classifier(const std::string& file, Device device, bool ema, const WeightsOf& known) {
+  const data::Safetensors content = data::read_checkpoint(file, known.key).content;
+  const bool described = std::any_of(content.metadata.begin(), content.metadata.end(),
+                                     [](const auto& entry) { return entry.first == kSpecKey; });
+  if (!described) {
+    check<IoError>(!known.model.empty(),
+                   "{}: is no checkpoint of this program: it has no metadata '{}'; weights alone need --model NAME",
+                   file, kSpecKey);
+    check<IoError>(!ema, "{}: holds no averaged weights; a .pth file may have them under --key model_ema", file);
+    return load_weights_alone(file, device, weights_of(content), known);
+  }
+  check<UsageError>(known == WeightsOf{}, "{}: states its own model; leave out --model, --rpe, --ape and --image-size",
+                    file);
   LoadedClassifier loaded;
   loaded.spec = ClassifierSpec::from_json(metadata_json(content, file, kSpecKey), file);
   const nn::NamedTensors weights = tensors_with_prefix(content, ema ? kEmaPrefix : "");

@@ -5,7 +5,7 @@
 
 #include "data/checkpoint/safetensors.h"
 #include "data/datasets/dataset.h"
-#include "models/classifier.h"
+#include "models/pretrained.h"
 
 /// A trained classifier as a file: weights under their official names, and in the metadata what turns an image into an
 /// input and an output into a label. Shared by train, eval, predict and inspect.
@@ -37,13 +37,27 @@ nlohmann::ordered_json metadata_json(const data::Safetensors& file, const std::s
 /// The tensors whose names begin with `prefix`, without it; for "" those that are weights.
 nn::NamedTensors tensors_with_prefix(const data::Safetensors& file, const std::string& prefix);
 
+/// What a file of weights alone does not say. Empty and 0: nothing is said, or the model's own.
+struct WeightsOf {
+  std::string model, rpe, ape;
+  int64_t image_size = 0;
+  std::string key;  ///< entry of a .pth file
+  bool operator==(const WeightsOf&) const = default;
+};
+
 /// A model with its weights, in evaluation mode.
 struct LoadedClassifier {
   ClassifierSpec spec;
   std::unique_ptr<models::Classifier> model;
+  std::optional<models::PretrainedReport> report;  ///< of weights alone
 };
+/// Loads a checkpoint of `train`, or a file of weights alone (safetensors, .pth, .npz) into the model that `weights`
+/// names. Weights alone tell the number of classes; inputs are then normalised by ImageNet's mean and deviation, and
+/// classes have numbers for labels.
 /// @param ema  take the averaged weights
-/// @throws IoError if the file is no classifier checkpoint, or its weights do not fit the model that it names
-LoadedClassifier load_classifier(const std::string& file, Device device, bool ema = false);
+/// @throws IoError if the file cannot be read, is of no known model, or holds weights that do not fit; UsageError if it
+///         states its model and `weights` does too
+LoadedClassifier load_classifier(const std::string& file, Device device, bool ema = false,
+                                 const WeightsOf& weights = {});
 
 }  // namespace vitrine::apps

@@ -8,6 +8,7 @@
 #include "apps/classifier/evaluate.h"
 #include "apps/classifier/progress.h"
 #include "apps/classifier/skipped.h"
+#include "apps/classifier/weights.h"
 
 namespace vitrine::apps {
 namespace {
@@ -21,14 +22,15 @@ struct Flags : CheckpointFlags {
 int eval(const Flags& flags) {
   flags.apply();
   const Device device = flags.device();
+  check<UsageError>(flags.weights.model.empty() || !flags.data.empty(), "eval: weights alone need --data");
   const LoadedClassifier loaded = flags.load();
   const auto dataset =
       data::open_dataset(flags.data.empty() ? loaded.spec.data : flags.data, data::Split::test, loaded.spec.data_seed);
-  // Of folders the names alone tell which class is which.
+  // Of folders the names alone tell which class is which; weights alone know no names.
   const std::vector<std::string>&names = dataset->labels(), &known = loaded.spec.labels;
-  check<ValueError>(
-      dataset->one_size() || (names.size() <= known.size() && std::equal(names.begin(), names.end(), known.begin())),
-      "{}: its classes are not those that the model was trained on", dataset->description());
+  check<ValueError>(dataset->one_size() || loaded.report ||
+                        (names.size() <= known.size() && std::equal(names.begin(), names.end(), known.begin())),
+                    "{}: its classes are not those that the model was trained on", dataset->description());
   SkippedImages skipped(*dataset);
   Progress progress("eval", "images", dataset->size());
   const Accuracy found = evaluate(*loaded.model, *dataset, loaded.spec.preprocessing, device, flags.dtype(),
@@ -40,12 +42,14 @@ int eval(const Flags& flags) {
   progress.clear();
   skipped.summary();
   if (flags.json) {
-    print_json({{"top1", found.top1},
-                {"top5", found.top5},
-                {"loss", found.loss},
-                {"images", found.images},
-                {"crop", loaded.spec.preprocessing.crop},
-                {"images_per_s", found.images_per_s}});
+    nlohmann::ordered_json document = {{"top1", found.top1},
+                                       {"top5", found.top5},
+                                       {"loss", found.loss},
+                                       {"images", found.images},
+                                       {"crop", loaded.spec.preprocessing.crop},
+                                       {"images_per_s", found.images_per_s}};
+    if (loaded.report) document["weights"] = report_json(*loaded.report);
+    print_json(document);
   } else {
     std::cout << format("{}\ntop-1 {} %  top-5 {} %  loss {}  {} images at crop {}, {} images/s\n",
                         dataset->description(), significant(found.top1, 4), significant(found.top5, 4),

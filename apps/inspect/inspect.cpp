@@ -37,7 +37,7 @@ std::vector<std::pair<std::string, std::string>> facts(const Flags& flags, const
   const ClassifierSpec& spec = loaded.spec;
   return {{"checkpoint", flags.checkpoint + (flags.ema ? ", averaged weights" : "")},
           {"image", flags.image},
-          {"trained on", spec.data},
+          {"trained on", spec.data.empty() ? "not stated" : spec.data},
           {"classes", std::to_string(loaded.model->num_classes())},
           {"parameters", std::to_string(loaded.model->parameter_count())},
           {"tokens", format("{} = {} + {} × {}", grid.tokens(), grid.skip, grid.height, grid.width)},

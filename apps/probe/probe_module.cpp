@@ -28,11 +28,13 @@ Built build_attention(const ProbeRequest& probe, nn::Scope scope) {
   const std::vector<int64_t> grid = a.integers("grid");
   check<UsageError>(grid.size() == 2 && grid[0] > 0 && grid[1] > 0, "probe: grid must be [height, width], got {}",
                     AttributeValue(grid));
+  const nn::RpeChoice choice = nn::parse_rpe_choice(a.text("rpe", "none"));
   auto layer = std::make_unique<nn::Attention>(std::move(scope),
                                                nn::AttentionConfig{.dim = a.integer("dim"),
                                                                    .heads = a.integer("heads"),
                                                                    .grid = {grid[0], grid[1], a.integer("skip", 0)},
-                                                                   .rpe = ops::parse_rpe(a.text("rpe", "none"))});
+                                                                   .rpe = choice.rpe,
+                                                                   .rival = choice.rival});
   auto* raw = layer.get();
   return {std::move(layer), [raw](const Tensor& x) { return (*raw)(x); }};
 }

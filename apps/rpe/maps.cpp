@@ -9,8 +9,6 @@
 namespace vitrine::apps {
 namespace {
 
-using Cell = std::pair<int64_t, int64_t>;  // row, column
-
 /// Buckets that touch get hues far apart: a step of one bucket turns the hue by the golden ratio; a step of a row of
 /// Product's square by another ratio far from all simple fractions (Roberts' R2 sequence). Lightness takes turns as
 /// well.
@@ -22,14 +20,6 @@ Color bucket_color(const BucketTable& table, int64_t bucket) {
   const double turns = table.product ? double(row) * kRowStep + double(column) * kColumnStep : double(bucket) * kStep;
   const size_t kind = size_t(row + column) % 3;
   return oklch(kLightness[kind], kChroma[kind], turns - std::floor(turns));
-}
-
-/// Corner, edge, middle and a cell off the middle; fewer where these coincide.
-std::vector<Cell> queries(int64_t height, int64_t width) {
-  std::vector<Cell> cells;
-  for (const Cell& c : {Cell{0, 0}, Cell{0, width / 2}, Cell{height / 2, width / 2}, Cell{height * 3 / 4, width / 4}})
-    if (std::find(cells.begin(), cells.end(), c) == cells.end()) cells.push_back(c);
-  return cells;
 }
 
 /// Sizes in pixels, all from that of a cell.
@@ -99,7 +89,14 @@ void draw_panel(Canvas& canvas, const Layout& at, const BucketTable& table, Cell
 
 }  // namespace
 
-int64_t BucketTable::bucket(std::pair<int64_t, int64_t> query, int64_t row, int64_t column) const {
+std::vector<Cell> typical_cells(int64_t height, int64_t width) {
+  std::vector<Cell> cells;
+  for (const Cell& c : {Cell{0, 0}, Cell{0, width / 2}, Cell{height / 2, width / 2}, Cell{height * 3 / 4, width / 4}})
+    if (std::find(cells.begin(), cells.end(), c) == cells.end()) cells.push_back(c);
+  return cells;
+}
+
+int64_t BucketTable::bucket(Cell query, int64_t row, int64_t column) const {
   const int64_t dr = query.first - row + index.height - 1, dc = query.second - column + index.width - 1;
   if (index.offset_ids.defined()) return index.offset_ids.data<int32_t>()[dr * (2 * index.width - 1) + dc];
   return int64_t(index.row_ids.data<int32_t>()[dr]) + index.column_ids.data<int32_t>()[dc];
@@ -113,7 +110,7 @@ int64_t used_buckets(const ops::RelposIndex& index) {
   return std::count(used.begin(), used.end(), 1);
 }
 
-std::string map_text(const BucketTable& table, std::pair<int64_t, int64_t> query) {
+std::string map_text(const BucketTable& table, Cell query) {
   const size_t digits = std::to_string(table.index.buckets - 1).size();
   std::string text;
   for (int64_t r = 0; r < table.index.height; ++r) {
@@ -131,7 +128,7 @@ std::string map_text(const BucketTable& table, std::pair<int64_t, int64_t> query
 data::Image draw_maps(const std::string& title, const std::vector<BucketTable>& tables) {
   const int64_t height = tables.front().index.height, width = tables.front().index.width;
   const Layout at(height, width);
-  const std::vector<Cell> cells = queries(height, width);
+  const std::vector<Cell> cells = typical_cells(height, width);
   const auto caption = [](const BucketTable& table, const Cell& c) {
     return format("{}query: row {}, column {}", table.name.empty() ? "" : table.name + ", ", c.first, c.second);
   };

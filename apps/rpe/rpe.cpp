@@ -4,9 +4,12 @@
 #include <cmath>
 #include <iostream>
 #include <memory>
+#include <nlohmann/json.hpp>
 
 #include "apps/cli.h"
+#include "apps/plot/index_functions.h"
 #include "apps/rpe/maps.h"
+#include "apps/rpe/trained.h"
 #include "core/files.h"
 
 namespace vitrine::apps {
@@ -17,10 +20,12 @@ using ops::IrpeMethod;
 constexpr int64_t kMostTokens = 4096;  // their ids are 16.8 million numbers
 
 struct Options : CommonFlags {
-  std::string method, grid, png;
+  std::string method, grid, png, curve;
   double ratio = 0;
+  const CLI::Option* ratio_option = nullptr;
   int64_t skip = 0;
   bool clip = false;
+  TrainedRpe trained;
 };
 
 /// "14x14" as height and width.
@@ -149,31 +154,60 @@ void print_text(const Options& options, const ops::IrpeFunction& g, const std::v
   if (index.skip > 0) std::cout << format("\nEvery pair with an extra token has bucket {}.\n", index.buckets - 1);
 }
 
+int report_file(const std::string& file, bool json) {
+  if (json) {
+    apps::print_json({{"file", file}});
+  } else {
+    std::cout << file << "\n";
+  }
+  return kDone;
+}
+
+int rpe(const Options& options) {
+  options.apply();
+  const bool buckets = !options.method.empty() || !options.grid.empty();
+  if (!options.trained.checkpoint.empty()) {
+    check<UsageError>(
+        !buckets && options.ratio_option->count() == 0 && options.curve.empty(),
+        "rpe: --checkpoint has its own relative positions; leave --method, --ratio, --grid and --curve out");
+    return options.trained.run(options, options.png);
+  }
+  check<UsageError>(options.ratio_option->count() > 0 && (buckets || !options.curve.empty()),
+                    "rpe: give --method, --ratio and --grid; or --ratio and --curve; or --checkpoint and --png");
+  const ops::IrpeFunction g = parse_function(options);
+  if (!options.curve.empty()) {
+    write_file_atomically(options.curve, [&](std::ostream& out) { out << index_functions_svg(options.ratio); });
+    if (!buckets) return report_file(options.curve, options.json);
+  }
+  parse_method(options.method);
+  const std::vector<BucketTable> tables = make_tables(options, g);
+  if (!options.png.empty()) data::write_png(options.png, draw_maps(describe(options, tables), tables));
+  if (options.json) {
+    print_json(options, tables);
+  } else {
+    print_text(options, g, tables);
+  }
+  return kDone;
+}
+
 std::function<int()> setup(CLI::App& app) {
   const auto options = std::make_shared<Options>();
   options->add_to(app);
-  app.add_option("--method", options->method, "euc, quant, cross or product")->required();
-  app.add_option("--ratio", options->ratio, "alpha of the index function; beta = 2 alpha, gamma = 8 alpha")->required();
-  app.add_option("--grid", options->grid, "rows and columns of tokens, as in 14x14")->required();
+  app.add_option("--method", options->method, "euc, quant, cross or product");
+  options->ratio_option =
+      app.add_option("--ratio", options->ratio, "alpha of the index function; beta = 2 alpha, gamma = 8 alpha");
+  app.add_option("--grid", options->grid, "rows and columns of tokens, as in 14x14");
   app.add_option("--skip", options->skip, "extra tokens in front, such as a class token (default: 0)");
   app.add_flag("--clip", options->clip, "clip the distance instead of the piecewise function");
   app.add_option("--png", options->png, "also draw the maps of a few queries into this file");
-  return [options] {
-    options->apply();
-    parse_method(options->method);
-    const ops::IrpeFunction g = parse_function(*options);
-    const std::vector<BucketTable> tables = make_tables(*options, g);
-    if (!options->png.empty()) data::write_png(options->png, draw_maps(describe(*options, tables), tables));
-    if (options->json) {
-      print_json(*options, tables);
-    } else {
-      print_text(*options, g, tables);
-    }
-    return int(kDone);
-  };
+  app.add_option("--curve", options->curve,
+                 "draw the piecewise and the clip function of --ratio into this file, as SVG");
+  options->trained.add_to(app);
+  return [options] { return rpe(*options); };
 }
 
-const RegisterCommand command({"rpe", "Shows the buckets of relative positions on a grid", setup});
+const RegisterCommand command(
+    {"rpe", "Shows the buckets of relative positions on a grid, or what a trained model made of them", setup});
 
 }  // namespace
 }  // namespace vitrine::apps

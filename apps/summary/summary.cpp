@@ -4,6 +4,7 @@
 #include <nlohmann/json.hpp>
 
 #include "apps/cli.h"
+#include "apps/summary/paper.h"
 #include "models/classifier.h"
 
 namespace vitrine::apps {
@@ -12,6 +13,7 @@ namespace {
 struct Flags : CommonFlags {
   std::string model, rpe, ape;
   int64_t image_size = 0, num_classes = 0;
+  bool paper = false;
 };
 
 /// "1261.2 M"
@@ -29,13 +31,16 @@ void print_table(const std::string& name, const std::vector<models::LayerCost>& 
 
 int summary(const Flags& flags) {
   flags.apply();
+  const bool any = flags.image_size || flags.num_classes || !flags.rpe.empty() || !flags.ape.empty();
+  check<UsageError>(!flags.paper || (flags.model.empty() && !any), "summary: --paper takes no model and no other flag");
+  check<UsageError>(flags.paper || !flags.model.empty(), "summary: which MODEL? See vitrine models; or --paper");
+  if (flags.paper) return print_paper_tables(flags.json), kDone;
   models::ClassifierOptions options;
   if (flags.num_classes) options.num_classes = flags.num_classes;
   if (flags.image_size) options.image_size = flags.image_size;
   if (!flags.rpe.empty()) options.rpe = flags.rpe;
   if (!flags.ape.empty()) options.ape = models::parse_ape(flags.ape);
-  Generator rng;
-  const auto model = models::make_classifier({.rng = &rng}, flags.model, options);
+  const auto model = models::make_classifier({.blank = true}, flags.model, options);
   const std::vector<models::LayerCost> layers = model->costs();
   models::LayerCost total{.name = flags.model, .kind = "model"};
   nlohmann::ordered_json list = nlohmann::ordered_json::array();
@@ -61,11 +66,13 @@ int summary(const Flags& flags) {
 std::function<int()> setup_summary(CLI::App& app) {
   const auto flags = std::make_shared<Flags>();
   flags->add_to(app);
-  app.add_option("MODEL", flags->model, "a name of vitrine models")->required();
-  app.add_option("--rpe", flags->rpe, "relative positions, as rpe-1.9-product-ctx-1-k, or none");
-  app.add_option("--ape", flags->ape, "absolute positions: learned, sincos or none");
+  app.add_option("MODEL", flags->model, "a name of vitrine models");
+  app.add_option("--rpe", flags->rpe,
+                 "relative positions: shaw, transformer-xl, huang, sasa, axial, as rpe-1.9-product-ctx-1-k, or none");
+  app.add_option("--ape", flags->ape, "absolute positions: learned, sincos, none or peg (CPVT's generators)");
   app.add_option("--image-size", flags->image_size, "side of the input in pixels")->check(CLI::Range(1, 4096));
   app.add_option("--num-classes", flags->num_classes, "outputs of the head")->check(CLI::Range(1, 1 << 20));
+  app.add_flag("--paper", flags->paper, "Tab. 2, Tab. 5 and Fig. 4 of the iRPE paper, beside its figures");
   return [flags] { return summary(*flags); };
 }
 

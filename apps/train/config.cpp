@@ -16,8 +16,11 @@ void for_each_setting(Config& c, Visit&& visit) {
   visit("data", c.data, "fashion-mnist[:DIR], mnist:DIR, cifar10:DIR, imagefolder:DIR, shapes");
   visit("image_size", c.image_size, "side of the input in pixels (default: the data's, or the model's for a folder)");
   visit("num_classes", c.num_classes, "outputs of the head (default: the data's)");
-  visit("rpe", c.rpe, "relative positions, as rpe-1.9-product-ctx-1-k, or none (default: the model's)");
-  visit("ape", c.ape, "absolute positions: learned, sincos or none (default: the model's)");
+  visit("rpe", c.rpe,
+        "relative positions: shaw, transformer-xl, huang, sasa, axial, as rpe-1.9-product-ctx-1-k, or none (default: "
+        "the model's)");
+  visit("ape", c.ape, "absolute positions: learned, sincos, none or peg, CPVT's generators (default: the model's)");
+  visit("finetune", c.finetune, "weights to start from: .pth, .safetensors, .npz; head and image size may differ");
   visit("epochs", c.epochs, "passes over the training images");
   visit("batch_size", c.batch_size, "images in a step");
   visit("opt", c.opt, "adamw or sgd");

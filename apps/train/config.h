@@ -12,6 +12,7 @@ struct TrainConfig {
   std::string model = "deit_micro_patch4_28", data = "fashion-mnist";
   int64_t image_size = 0, num_classes = 0;  ///< 0: those of the data
   std::string rpe, ape;                     ///< empty: the model's
+  std::string finetune;                     ///< file of the first weights; empty: they are drawn
   int64_t epochs = 5, batch_size = 64;
   std::string opt = "adamw";
   double lr = 1e-3, min_lr = 1e-5, warmup_lr = 1e-6, warmup_epochs = 0.5;

@@ -1,6 +1,7 @@
 #include <CLI/CLI.hpp>
 #include <iostream>
 
+#include "apps/classifier/weights.h"
 #include "apps/train/interrupt.h"
 #include "apps/train/trainer.h"
 
@@ -50,7 +51,9 @@ int train(Flags& flags) {
     return kInterrupted;
   }
   if (flags.json) {
-    print_json(trainer.metrics().back());
+    Json document = trainer.metrics().back();
+    if (trainer.pretrained()) document["finetune"] = report_json(*trainer.pretrained());
+    print_json(document);
   } else {
     std::cout << format("done: {}/checkpoint.safetensors, best.safetensors, metrics.jsonl, curves.svg\n",
                         flags.run.out);

@@ -7,6 +7,7 @@
 #include <iostream>
 
 #include "apps/classifier/progress.h"
+#include "apps/classifier/weights.h"
 #include "apps/plot/curves.h"
 #include "apps/train/input.h"
 #include "core/files.h"
@@ -85,6 +86,10 @@ Trainer::Trainer(const TrainConfig& config, const TrainRun& run, const data::Saf
       loader_(*train_, loader_options(config_, *train_, spec_.preprocessing, *spec_.options.num_classes, run.workers)) {
   model_ = spec_.make(run_.device, rng_);
   check_fits(*model_, *train_);
+  if (!known && !config_.finetune.empty()) {
+    const data::Checkpoint weights = data::read_checkpoint(config_.finetune);
+    pretrained_ = load_weights(*model_, weights_of(weights.content), models::Fit::fine_tune, config_.finetune);
+  }
   check<ValueError>(loader_.batches() > 0, "train: --batch-size {} is larger than the {} images of {}{}",
                     config_.batch_size, train_->size(), train_->description(),
                     config_.repeated_aug ? ", rounded down to a multiple of 256 by --repeated-aug" : "");

@@ -40,6 +40,8 @@ class Trainer {
   bool run(const std::atomic<bool>& stop);
   /// The lines of metrics.jsonl, one for each epoch done.
   const std::vector<nlohmann::ordered_json>& metrics() const { return metrics_; }
+  /// What was loaded to start from, if this run began with weights.
+  const std::optional<models::PretrainedReport>& pretrained() const { return pretrained_; }
 
  private:
   struct Position {
@@ -64,6 +66,7 @@ class Trainer {
   SkippedImages skipped_, skipped_test_;
   ClassifierSpec spec_;
   std::unique_ptr<models::Classifier> model_;
+  std::optional<models::PretrainedReport> pretrained_;
   std::unique_ptr<nn::Optimizer> optimizer_;
   std::unique_ptr<nn::Ema> ema_;
   std::vector<Tensor> parameters_;

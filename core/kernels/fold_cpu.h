@@ -91,13 +91,15 @@ void visit_points(const Fold& fold, const T* x, const accumulate_t<T>* parameter
                   Write write) {
   const int64_t grain = std::max<int64_t>(1, 16384 / std::max<int64_t>(1, cut.length));
   parallel_for(plan.kept.numel * cut.count, grain, [&](int64_t first, int64_t last) {
-    for (int64_t item = first; item < last; ++item) {
-      const int64_t output = item / cut.count, begin = item % cut.count * cut.length;
+    int64_t output = first / cut.count, begin = first % cut.count * cut.length;
+    for (int64_t item = first; item < last; ++item) {  // the next item is found without a division, slow for short rows
       const int64_t end = std::min(plan.reduced.numel, begin + cut.length);
       int64_t at[2];
       plan.kept.offsets(output, at);
       const accumulate_t<T> p = parameter ? parameter[at[0]] : 0;
       write(at[0], item, fold_points(fold, x + at[1], p, plan.reduced, begin, end), p);
+      begin = end == plan.reduced.numel ? 0 : end;
+      output += begin == 0;
     }
   });
 }

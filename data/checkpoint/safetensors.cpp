@@ -1,16 +1,14 @@
 #include "data/checkpoint/safetensors.h"
 
 #include <algorithm>
-#include <cerrno>
-#include <cstring>
-#include <filesystem>
-#include <fstream>
 #include <map>
 #include <nlohmann/json.hpp>
+#include <ostream>
 #include <set>
 
 #include "core/autograd.h"
 #include "core/files.h"
+#include "data/checkpoint/input_file.h"
 
 namespace vitrine::data {
 namespace {
@@ -24,13 +22,6 @@ constexpr std::pair<Dtype, const char*> kDtypeNames[] = {
     {Dtype::f64, "F64"}, {Dtype::f32, "F32"}, {Dtype::bf16, "BF16"}, {Dtype::f16, "F16"},
     {Dtype::i64, "I64"}, {Dtype::i32, "I32"}, {Dtype::u8, "U8"},     {Dtype::boolean, "BOOL"}};
 
-/// A text from the file as it may appear in a message: on one line and not too long.
-std::string quoted(const std::string& text) {
-  constexpr size_t kShown = 200;
-  return Json(text.substr(0, kShown)).dump(-1, ' ', true, Json::error_handler_t::replace) +
-         (text.size() > kShown ? "..." : "");
-}
-
 /// Where one tensor lies; offsets are relative to the data.
 struct Entry {
   std::string name;
@@ -39,22 +30,8 @@ struct Entry {
   uint64_t begin = 0, end = 0;
 };
 
-/// Throws IoError with the file's name in front.
-class Complaint {
- public:
-  explicit Complaint(const std::string& file) : file_(file) {}
-  template <class... A>
-  void require(bool condition, std::string_view text, const A&... arguments) const {
-    if (!condition) [[unlikely]]
-      throw IoError(file_ + ": " + format(text, arguments...));
-  }
-
- private:
-  const std::string& file_;
-};
-
 /// Parses the header's JSON. The parser keeps the last of two equal keys and any depth, so both are checked on the way.
-Json parse_header(const Complaint& complaint, const std::string& text) {
+Json parse_header(const InputFile& file, const std::string& text) {
   std::vector<std::set<std::string>> keys;
   const auto watch = [&](int depth, Json::parse_event_t event, Json& value) {
     if (event == Json::parse_event_t::object_start) {
@@ -63,46 +40,46 @@ Json parse_header(const Complaint& complaint, const std::string& text) {
       keys.pop_back();
     } else if (event == Json::parse_event_t::key) {
       const auto name = value.get<std::string>();
-      complaint.require(keys.back().insert(name).second, "the header has the key {} twice", quoted(name));
+      file.require(keys.back().insert(name).second, "the header has the key {} twice", quoted(name));
     }
-    complaint.require(depth <= 3, "the header is nested too deeply");
+    file.require(depth <= 3, "the header is nested too deeply");
     return true;
   };
   try {
     Json header = Json::parse(text, watch);
-    complaint.require(header.is_object(), "the header is not a JSON object");
+    file.require(header.is_object(), "the header is not a JSON object");
     return header;
   } catch (const Json::exception&) {
-    complaint.require(false, "the header is not valid JSON");
+    file.require(false, "the header is not valid JSON");
     throw;
   }
 }
 
 bool is_offset(const Json& value) { return value.is_number_unsigned(); }
 
-Entry read_entry(const Complaint& complaint, const std::string& name, const Json& value) {
+Entry read_entry(const InputFile& file, const std::string& name, const Json& value) {
   Entry entry;
   entry.name = name;
   const std::string shown = quoted(name);
   const auto field = [&](const char* key) -> const Json& {
-    complaint.require(value.is_object() && value.contains(key), "tensor {} has no \"{}\"", shown, key);
+    file.require(value.is_object() && value.contains(key), "tensor {} has no \"{}\"", shown, key);
     return value[key];
   };
   const Json &dtype = field("dtype"), &shape = field("shape"), &offsets = field("data_offsets");
 
-  complaint.require(dtype.is_string(), "tensor {}: \"dtype\" is not a text", shown);
+  file.require(dtype.is_string(), "tensor {}: \"dtype\" is not a text", shown);
   const auto* known = std::find_if(std::begin(kDtypeNames), std::end(kDtypeNames), [&](const auto& pair) {
     return dtype.get_ref<const std::string&>() == pair.second;
   });
-  complaint.require(known != std::end(kDtypeNames),
-                    "tensor {} has dtype {}; F64, F32, BF16, F16, I64, I32, U8 and BOOL can be read", shown,
-                    quoted(dtype.get<std::string>()));
+  file.require(known != std::end(kDtypeNames),
+               "tensor {} has dtype {}; F64, F32, BF16, F16, I64, I32, U8 and BOOL can be read", shown,
+               quoted(dtype.get<std::string>()));
   entry.dtype = known->first;
 
-  complaint.require(shape.is_array() && std::all_of(shape.begin(), shape.end(), is_offset),
-                    "tensor {}: \"shape\" is not a list of sizes", shown);
-  complaint.require(shape.size() <= size_t(Shape::kMaxDims), "tensor {} has {} dimensions; at most {} can be read",
-                    shown, shape.size(), Shape::kMaxDims);
+  file.require(shape.is_array() && std::all_of(shape.begin(), shape.end(), is_offset),
+               "tensor {}: \"shape\" is not a list of sizes", shown);
+  file.require(shape.size() <= size_t(Shape::kMaxDims), "tensor {} has {} dimensions; at most {} can be read", shown,
+               shape.size(), Shape::kMaxDims);
   // Strides multiply sizes too and a zero does not make them small, so zeros count as one here.
   int64_t extent = size_of(entry.dtype);
   bool fits = true;
@@ -112,37 +89,36 @@ Entry read_entry(const Complaint& complaint, const std::string& name, const Json
         fits && n <= uint64_t(INT64_MAX) && !__builtin_mul_overflow(extent, std::max<int64_t>(1, int64_t(n)), &extent);
     if (fits) entry.shape.push_back(int64_t(n));
   }
-  complaint.require(fits, "tensor {} is larger than any memory: shape {}", shown, shape.dump());
+  file.require(fits, "tensor {} is larger than any memory: shape {}", shown, shape.dump());
 
-  complaint.require(offsets.is_array() && offsets.size() == 2 && is_offset(offsets[0]) && is_offset(offsets[1]),
-                    "tensor {}: \"data_offsets\" is not [begin, end]", shown);
+  file.require(offsets.is_array() && offsets.size() == 2 && is_offset(offsets[0]) && is_offset(offsets[1]),
+               "tensor {}: \"data_offsets\" is not [begin, end]", shown);
   entry.begin = offsets[0].get<uint64_t>(), entry.end = offsets[1].get<uint64_t>();
   const uint64_t bytes = uint64_t(entry.shape.numel()) * uint64_t(size_of(entry.dtype));
-  complaint.require(entry.begin <= entry.end && entry.end - entry.begin == bytes,
-                    "tensor {} {} {} needs {} bytes, but \"data_offsets\" is [{}, {}]", shown, entry.shape, entry.dtype,
-                    bytes, entry.begin, entry.end);
+  file.require(entry.begin <= entry.end && entry.end - entry.begin == bytes,
+               "tensor {} {} {} needs {} bytes, but \"data_offsets\" is [{}, {}]", shown, entry.shape, entry.dtype,
+               bytes, entry.begin, entry.end);
   return entry;
 }
 
 /// The entries cover [0, data_bytes) exactly once.
-void check_layout(const Complaint& complaint, const std::vector<Entry>& entries, uint64_t data_bytes) {
+void check_layout(const InputFile& file, const std::vector<Entry>& entries, uint64_t data_bytes) {
   std::vector<const Entry*> order;
   for (const Entry& e : entries) {
-    complaint.require(e.end <= data_bytes,
-                      "tensor {} ends at byte {} of the data, but the file has {}; it is truncated", quoted(e.name),
-                      e.end, data_bytes);
+    file.require(e.end <= data_bytes, "tensor {} ends at byte {} of the data, but the file has {}; it is truncated",
+                 quoted(e.name), e.end, data_bytes);
     order.push_back(&e);
   }
   std::sort(order.begin(), order.end(),
             [](const Entry* a, const Entry* b) { return std::pair(a->begin, a->end) < std::pair(b->begin, b->end); });
   uint64_t at = 0;
   for (const Entry* e : order) {
-    complaint.require(e->begin >= at, "tensor {} overlaps another: it begins at byte {}, the one before ends at {}",
-                      quoted(e->name), e->begin, at);
-    complaint.require(e->begin == at, "{} unused bytes before tensor {}", e->begin - at, quoted(e->name));
+    file.require(e->begin >= at, "tensor {} overlaps another: it begins at byte {}, the one before ends at {}",
+                 quoted(e->name), e->begin, at);
+    file.require(e->begin == at, "{} unused bytes before tensor {}", e->begin - at, quoted(e->name));
     at = e->end;
   }
-  complaint.require(at == data_bytes, "{} bytes after the last tensor", data_bytes - at);
+  file.require(at == data_bytes, "{} bytes after the last tensor", data_bytes - at);
 }
 
 /// Any byte but 0 and 1 is no value of a C++ bool.
@@ -158,25 +134,24 @@ const char* name_in_file(Dtype dtype) {
 
 /// Names are JSON keys: unique, and UTF-8.
 void check_names(const std::string& file, const Safetensors& content) {
-  const Complaint complaint(file);
   const auto check_keys = [&](const auto& list, const char* what) {
     std::set<std::string> seen;
     for (const auto& [name, value] : list) {
-      complaint.require(seen.insert(name).second, "the {} {} is given twice", what, quoted(name));
+      check<IoError>(seen.insert(name).second, "{}: the {} {} is given twice", file, what, quoted(name));
       bool utf8 = true;
       try {
         Json(name).dump();
       } catch (const Json::exception&) {
         utf8 = false;
       }
-      complaint.require(utf8, "the {} {} is not UTF-8", what, quoted(name));
+      check<IoError>(utf8, "{}: the {} {} is not UTF-8", file, what, quoted(name));
     }
   };
   check_keys(content.tensors, "tensor");
   check_keys(content.metadata, "metadata key");
   for (const auto& [name, tensor] : content.tensors) {
-    complaint.require(name != kMetadata, "no tensor can be called {}", kMetadata);
-    complaint.require(tensor.defined(), "tensor {} is undefined", quoted(name));
+    check<IoError>(name != kMetadata, "{}: no tensor can be called {}", file, kMetadata);
+    check<IoError>(tensor.defined(), "{}: tensor {} is undefined", file, quoted(name));
   }
 }
 
@@ -195,55 +170,41 @@ const Tensor& Safetensors::at(const std::string& name) const {
   throw IoError(format("there is no tensor {}; the file has {}", quoted(name), names.empty() ? "none" : names));
 }
 
-Safetensors read_safetensors(const std::string& file) {
-  const Complaint complaint(file);
-  std::error_code error;
-  const auto status = std::filesystem::status(file, error);
-  complaint.require(std::filesystem::exists(status), "no such file");
-  complaint.require(std::filesystem::is_regular_file(status), "not a regular file");
-  const uint64_t file_bytes = std::filesystem::file_size(file, error);
-  std::ifstream in(file, std::ios::binary);
-  complaint.require(!error && in.good(), "cannot be opened: {}", std::strerror(errno));
-  complaint.require(file_bytes >= kLengthBytes, "{} bytes are too few for a safetensors file", file_bytes);
+Safetensors read_safetensors(const std::string& path) { return read_safetensors(InputFile(path)); }
 
+Safetensors read_safetensors(const InputFile& file) {
+  file.require(file.size() >= kLengthBytes, "{} bytes are too few for a safetensors file", file.size());
   unsigned char length[kLengthBytes] = {};
-  in.read(reinterpret_cast<char*>(length), kLengthBytes);
-  uint64_t header_bytes = 0;
-  for (uint64_t i = 0; i < kLengthBytes; ++i) header_bytes |= uint64_t(length[i]) << 8 * i;
-  complaint.require(header_bytes <= kMaxHeaderBytes,
-                    "not a safetensors file: it states a header of {} bytes, more than {}", header_bytes,
-                    kMaxHeaderBytes);
-  complaint.require(header_bytes <= file_bytes - kLengthBytes,
-                    "it states a header of {} bytes, but {} follow: truncated, or not a safetensors file", header_bytes,
-                    file_bytes - kLengthBytes);
+  file.read(0, length, kLengthBytes);
+  const auto header_bytes = little_endian<uint64_t>(length);
+  file.require(header_bytes <= kMaxHeaderBytes, "not a safetensors file: it states a header of {} bytes, more than {}",
+               header_bytes, kMaxHeaderBytes);
+  file.require(header_bytes <= file.size() - kLengthBytes,
+               "it states a header of {} bytes, but {} follow: truncated, or not a safetensors file", header_bytes,
+               file.size() - kLengthBytes);
   std::string text(header_bytes, '\0');
-  in.read(text.data(), std::streamsize(header_bytes));
-  complaint.require(in.good(), "cannot be read");
-  const Json header = parse_header(complaint, text);
+  file.read(kLengthBytes, text.data(), header_bytes);
+  const Json header = parse_header(file, text);
 
   Safetensors content;
   std::vector<Entry> entries;
   for (const auto& [name, value] : header.items()) {
     if (name == kMetadata) {
-      complaint.require(value.is_object(), "\"{}\" is not an object of texts", kMetadata);
+      file.require(value.is_object(), "\"{}\" is not an object of texts", kMetadata);
       for (const auto& [key, item] : value.items()) {
-        complaint.require(item.is_string(), "\"{}\": {} is not a text", kMetadata, quoted(key));
+        file.require(item.is_string(), "\"{}\": {} is not a text", kMetadata, quoted(key));
         content.metadata.emplace_back(key, item.get<std::string>());
       }
     } else {
-      entries.push_back(read_entry(complaint, name, value));
+      entries.push_back(read_entry(file, name, value));
     }
   }
   const uint64_t data_start = kLengthBytes + header_bytes;
-  check_layout(complaint, entries, file_bytes - data_start);
+  check_layout(file, entries, file.size() - data_start);
   for (const Entry& e : entries) {
     Tensor t = empty(e.shape, {.dtype = e.dtype});
-    if (e.end > e.begin) {
-      in.seekg(std::streamoff(data_start + e.begin));
-      in.read(static_cast<char*>(t.raw_mutable_data()), std::streamsize(e.end - e.begin));
-      complaint.require(in.good(), "tensor {} cannot be read", quoted(e.name));
-      if (e.dtype == Dtype::boolean) normalise_booleans(t);
-    }
+    file.read(data_start + e.begin, t.raw_mutable_data(), e.end - e.begin);
+    if (e.dtype == Dtype::boolean) normalise_booleans(t);
     content.tensors.emplace_back(e.name, std::move(t));
   }
   return content;

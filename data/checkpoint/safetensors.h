@@ -14,6 +14,8 @@
 /// "__metadata__" to texts. The tensors cover the data without gap or overlap.
 namespace vitrine::data {
 
+class InputFile;
+
 /// What a safetensors file holds, in the order of its header.
 struct Safetensors {
   std::vector<std::pair<std::string, Tensor>> tensors = {};
@@ -31,7 +33,8 @@ struct Safetensors {
 /// @throws IoError naming the file and, where one is at fault, the tensor: unreadable or truncated file, header that is
 ///         too long or not the JSON described above, repeated name, dtype that the engine lacks, shape that disagrees
 ///         with its bytes, offsets outside the file, gaps, overlaps
-Safetensors read_safetensors(const std::string& file);
+Safetensors read_safetensors(const std::string& path);
+Safetensors read_safetensors(const InputFile& file);
 
 /// Writes a file that every safetensors reader accepts; tensors of any strides and device. The header keeps the order
 /// given; the data puts wide elements first, so that every element is aligned. Equal content gives equal bytes.

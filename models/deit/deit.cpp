@@ -44,6 +44,7 @@ Block::Block(nn::Scope scope, const DeiTConfig& c, double drop_path)
                          .heads = c.heads,
                          .grid = c.grid(),
                          .rpe = c.rpe,
+                         .rival = c.rival,
                          .attention_dropout = 0,
                          .projection_dropout = c.dropout}),
       norm2(sub("norm2"), c.dim),
@@ -75,6 +76,9 @@ DeiT::DeiT(nn::Scope scope, const DeiTConfig& c)
                const double rate = c.depth > 1 ? c.drop_path * double(i) / double(c.depth - 1) : c.drop_path;
                return std::make_unique<Block>(std::move(s), c, rate);
              }),
+      pos_block(
+          sub("pos_block"), c.generators(),
+          [&](nn::Scope s, int64_t) { return std::make_unique<nn::PositionGenerator>(std::move(s), c.dim, c.grid()); }),
       norm(sub("norm"), c.dim),
       head(sub("head"), c.dim, c.num_classes),
       pos_drop_(sub(""), c.dropout) {
@@ -99,9 +103,10 @@ std::array<Tensor, 2> DeiT::forward_heads(const Tensor& images) {
         "{}: images {} must be [B, {}, {}, {}]", config.name, images, config.channels, config.image_size,
         config.image_size);
   Tensor x = embed(images), branch;
-  for (auto& block : blocks) {
-    const std::array<Tensor, 2> next = (*block)(x, branch);
+  for (int64_t i = 0; i < blocks.size(); ++i) {
+    const std::array<Tensor, 2> next = blocks[i](x, branch);
     x = next[0], branch = next[1];
+    if (i < pos_block.size()) x = pos_block[i](x + branch), branch = Tensor();
   }
   // Only the extra tokens reach a head, and a norm acts on each token alone: the others need no last sum and norm.
   const auto extra = [&](const Tensor& t) { return t.narrow(1, 0, config.skip()); };

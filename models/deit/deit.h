@@ -1,8 +1,11 @@
 #pragma once
+#include <algorithm>
+
 #include "models/classifier.h"
 #include "nn/mlp.h"
 #include "nn/norm.h"
 #include "nn/patch_embed.h"
+#include "nn/peg.h"
 
 /// DeiT (Touvron et al., "Training data-efficient image transformers & distillation through attention", 2021), with
 /// image RPE (Wu et al., 2021). Names and initial values are those of the reference program.
@@ -14,15 +17,19 @@ struct DeiTConfig {
   int64_t dim = 192, depth = 12, heads = 3, mlp_ratio = 4;
   bool distilled = false;
   std::optional<ops::RpeConfig> rpe = {};
+  nn::Rival rival = nn::Rival::none;  ///< an earlier method in place of rpe
   Ape ape = Ape::learned;
   double drop_path = 0, dropout = 0;
 
   int64_t skip() const { return distilled ? 2 : 1; }
   int64_t side() const { return image_size / patch_size; }
   nn::TokenGrid grid() const { return {side(), side(), skip()}; }
+  /// CPVT-x(0-5): after each of the blocks 0 to 4. None after the last one, which only the extra tokens leave.
+  int64_t generators() const { return ape == Ape::peg ? std::min<int64_t>(5, depth - 1) : 0; }
 };
 
-/// The presets: Ti, S, B at 224 and 384, plain and distilled; the nine of iRPE; small ones for 28 and 32 pixel images.
+/// The presets: Ti, S, B at 224 and 384, plain and distilled; ViT-B and ViT-L at 384; the nine of iRPE; the methods
+/// that it was compared with; small ones for 28 and 32 pixel images.
 const std::vector<DeiTConfig>& deit_presets();
 
 /// x = x + drop_path(attn(norm1(x))); x = x + drop_path(mlp(norm2(x)))
@@ -46,9 +53,10 @@ struct Block final : nn::Layer<Block> {
 
 struct DeiT final : nn::Layer<DeiT, Classifier> {
   DeiTConfig config;
-  nn::Parameter cls_token, dist_token, pos_embed;  // dist_token only if distilled, pos_embed unless ape is none
+  nn::Parameter cls_token, dist_token, pos_embed;  // dist_token only if distilled, pos_embed unless ape is none or peg
   nn::PatchEmbed patch_embed;
   nn::ModuleList<Block> blocks;
+  nn::ModuleList<nn::PositionGenerator> pos_block;  // none unless ape is peg
   nn::LayerNorm norm;
   nn::Linear head;
   std::optional<nn::Linear> head_dist;

@@ -1,3 +1,5 @@
+#include <algorithm>
+
 #include "models/deit/deit.h"
 
 namespace vitrine::models {
@@ -10,12 +12,14 @@ struct Size {
 constexpr Size kSizes[] = {{"tiny", 192, 3}, {"small", 384, 6}, {"base", 768, 12}};
 
 DeiTConfig preset(std::string name, const Size& size, int64_t image_size, bool distilled, const char* rpe = "none") {
+  const nn::RpeChoice choice = nn::parse_rpe_choice(rpe);
   return {.name = std::move(name),
           .image_size = image_size,
           .dim = size.dim,
           .heads = size.heads,
           .distilled = distilled,
-          .rpe = ops::parse_rpe(rpe)};
+          .rpe = choice.rpe,
+          .rival = choice.rival};
 }
 
 std::vector<DeiTConfig> make_presets() {
@@ -39,6 +43,20 @@ std::vector<DeiTConfig> make_presets() {
   irpe(small, "product_50_shared_qkv", "rpe-1.9-product-ctx-1-qkv");
   irpe(base, "product_50_shared_k", "rpe-1.9-product-ctx-1-k");
   irpe(base, "product_50_shared_qkv", "rpe-1.9-product-ctx-1-qkv");
+  // The methods that iRPE was compared with (irpe 8.5), and Axial-DeepLab's, which it discusses.
+  for (const char* rival : {"shaw", "transformer-xl", "huang", "sasa", "axial"}) {
+    std::string name = format("deit_small_patch16_224_{}", rival);
+    std::replace(name.begin(), name.end(), '-', '_');
+    list.push_back(preset(std::move(name), small, 224, false, rival));
+  }
+  for (const Size& size : kSizes) {
+    list.push_back(preset(format("cpvt_{}_0_5", size.name), size, 224, false));
+    list.back().ape = Ape::peg;
+  }
+  // ViT (Dosovitskiy et al., 2021), by timm's names.
+  list.push_back(preset("vit_base_patch16_384", base, 384, false));
+  list.push_back(preset("vit_large_patch16_384", {"large", 1024, 16}, 384, false));
+  list.back().depth = 24;
   // Ours, for small images: a few minutes on two cores.
   list.push_back({.name = "deit_micro_patch4_28",
                   .image_size = 28,

@@ -29,7 +29,8 @@ const SwinConfig& checked(const SwinConfig& c) {
   check<ValueError>(c.num_classes > 0, "{}: the number of classes must be positive, got {}", c.name, c.num_classes);
   check<ValueError>(c.drop_path >= 0 && c.drop_path < 1 && c.dropout >= 0 && c.dropout < 1,
                     "{}: dropout {} and drop path {} must be in [0, 1)", c.name, c.dropout, c.drop_path);
-  check<ValueError>(c.ape != Ape::sincos, "{}: its absolute encoding is learned or none, not sincos", c.name);
+  check<ValueError>(c.ape == Ape::learned || c.ape == Ape::none, "{}: its absolute encoding is learned or none, not {}",
+                    c.name, to_string(c.ape));
   check<ValueError>(!c.bias || !c.rpe, "{}: an encoding in windows takes the place of the bias", c.name);
   return c;
 }

@@ -80,9 +80,10 @@ __global__ void __launch_bounds__(kBlock)
 }
 
 /// dk and dv. A warp owns 16 keys and their values; queries and their dout pass by 16 at a time, so scores are
-/// transposed: row = key, column = query. lse and delta of a tile are copied beside it, between the same barriers.
+/// transposed: row = key, column = query. lse and delta of a tile are copied beside it, between the same barriers. With
+/// D = 32 three blocks an SM are asked for, because ptxas would spill for four.
 template <int D, bool kDropout, class Terms>
-__global__ void __launch_bounds__(kBlock)
+__global__ void __launch_bounds__(kBlock, D == 32 ? 3 : 0)
     attention_dkv_mma_kernel(Problem<bf16> p, Terms terms, Grid<const bf16> dout, const float* lse, const float* delta,
                              Grid<bf16> dk, Grid<bf16> dv, int64_t blocks) {
   VITRINE_SHARED_ALIGNED(16, bf16, q, [2][kTile][D + 8]);

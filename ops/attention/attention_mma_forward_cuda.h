@@ -57,13 +57,24 @@ __global__ void __launch_bounds__(kBlock)
 #pragma unroll
       for (int n = 0; n < D / 8; ++n) o[n][2 * half] *= shrink[half], o[n][2 * half + 1] *= shrink[half];
     }
+    uint32_t kept = 0;  // a bit per weight; the generator would need many registers in the unrolled loop below
+    if constexpr (kDropout) {
+#pragma unroll 1
+      for (int n = 0; n < kTile / 8; ++n) {
+#pragma unroll
+        for (int c = 0; c < 4; ++c) {
+          const bool keeps = scores.kept(row0 + lane / 4 + c / 2 * 8, j0 + 8 * n + lane % 4 * 2 + c % 2) > 0;
+          kept |= uint32_t(keeps) << (4 * n + c);
+        }
+      }
+    }
 #pragma unroll
     for (int n = 0; n < kTile / 8; ++n) {
 #pragma unroll
       for (int c = 0; c < 4; ++c) {
         s[n][c] = weight(s[n][c] - larger[c / 2]);
         sum[c / 2] += s[n][c];
-        if constexpr (kDropout) s[n][c] *= scores.kept(row0 + lane / 4 + c / 2 * 8, j0 + 8 * n + lane % 4 * 2 + c % 2);
+        if constexpr (kDropout) s[n][c] *= kept >> (4 * n + c) & 1 ? float(p.drop.scale) : 0.0f;
       }
     }
 #pragma unroll

@@ -28,19 +28,9 @@ constexpr int64_t elements(int64_t n) {
   return (n + kPer<T> - 1) / kPer<T>;
 }
 
-/// The factor of the logits, and who takes it: q, or where that would round q again the scores.
-template <class A>
-struct Scale {
-  A of_q, of_scores;
-};
-template <class T, class A = accumulate_t<T>>
-Scale<A> scale_of(double scale) {
-  return kPer<T> == 1 ? Scale<A>{A(scale), A(1)} : Scale<A>{A(1), A(scale)};
-}
-
-/// y [rows, elements(d)] = factor * x, side by side; the factor of pairs is 1.
+/// y [rows, elements(d)] = x, side by side.
 template <class T>
-void load_rows(Matrix<const T> x, int64_t first, int64_t rows, int64_t d, accumulate_t<T> factor, element_t<T>* y) {
+void load_rows(Matrix<const T> x, int64_t first, int64_t rows, int64_t d, element_t<T>* y) {
   for (int64_t i = 0; i < rows; ++i, y += elements<T>(d)) {
     const T* from = x.at(first + i);
     if constexpr (kPer<T> == 2) {
@@ -52,9 +42,9 @@ void load_rows(Matrix<const T> x, int64_t first, int64_t rows, int64_t d, accumu
           std::memcpy(reinterpret_cast<std::byte*>(y) + c * int64_t(sizeof(T)), from + c * x.column, sizeof(T));
       }
     } else if (x.column == 1) {
-      for (int64_t c = 0; c < d; ++c) y[c] = accumulate_t<T>(from[c]) * factor;
+      for (int64_t c = 0; c < d; ++c) y[c] = accumulate_t<T>(from[c]);
     } else {
-      for (int64_t c = 0; c < d; ++c) y[c] = accumulate_t<T>(from[c * x.column]) * factor;
+      for (int64_t c = 0; c < d; ++c) y[c] = accumulate_t<T>(from[c * x.column]);
     }
   }
 }

@@ -34,16 +34,9 @@ struct NoTerms {
     void sum_weights(A*, int64_t) {}        ///< puts weights of the appended rows of v behind a row
     void add_products(A*, int64_t) {}       ///< adds to the products of dout and v
     void sum_scores(A*, int64_t) {}         ///< puts gradients of the appended rows of k behind ds
-    void finish(const E*, A*, const A*) {}  ///< takes k (by rows), dk / of_scores and dv, with the appended rows
+    void finish(const E*, A*, const A*) {}  ///< takes k (by rows), dk / scale and dv, with the appended rows
   };
 };
-
-/// s_j *= factor.
-template <class A>
-void scale_scores(A* s, int64_t columns, A factor) {
-  if (factor == 1) return;
-  for (int64_t j = 0; j < columns; ++j) s[j] *= factor;
-}
 
 /// s_j += bias_j, and -inf where the mask is false.
 template <class T, class A>
@@ -62,20 +55,30 @@ void bias_and_mask(A* s, int64_t keys, Matrix<const T> bias, Matrix<const bool> 
   }
 }
 
-/// s_j = exp(s_j - m), m = max_j s_j, over a padded row; returns the sum and sets lse (as the slot says).
+/// s_j = exp(s_j - m), m = max_j s_j (0 for a row that sees no key), over a padded row; returns the sum and sets m.
 template <class A>
-A exponentiate(A* s, int64_t keys, int64_t padded, A& lse) {
+A exponentiate(A* s, int64_t keys, int64_t padded, A& m) {
   std::fill(s + keys, s + padded, -A(INFINITY));
   auto largest = simd::broadcast(-A(INFINITY));
   for (int64_t j = 0; j < padded; j += simd::kLanes<A>) largest = simd::max(largest, simd::load(s + j));
-  A m = simd::horizontal_max<A>(largest);
+  m = simd::horizontal_max<A>(largest);
   if (m == -A(INFINITY)) m = 0;
-  for (int64_t j = 0; j < padded; ++j) s[j] = vm::exp_weight(s[j] - m);
+  const A shift = m;
+  for (int64_t j = 0; j < padded; ++j) s[j] = vm::exp_weight(s[j] - shift);
   simd::Vec<A> sums{};
   for (int64_t j = 0; j < padded; j += simd::kLanes<A>) sums += simd::load(s + j);
-  const A sum = simd::horizontal_sum<A>(sums);
-  lse = sum == 0 ? A(INFINITY) : m + std::log(sum);
-  return sum;
+  return simd::horizontal_sum<A>(sums);
+}
+
+/// From the largest scores m and the sums of some rows: lse in place of m (as the slot says), 1 / sum in place of the
+/// sum, 0 where no key is seen. For all rows together, so that vector instructions do it.
+template <class A>
+void finish_sums(A* m, A* sums, int64_t rows) {
+  for (int64_t i = 0; i < rows; ++i) {
+    const A sum = sums[i];
+    m[i] = sum == 0 ? A(INFINITY) : m[i] + vm::log(sum);
+    sums[i] = sum == 0 ? A(0) : 1 / sum;
+  }
 }
 
 /// f(j, z) with z = 0 for the dropped weights of a row and 1 / (1 - p) for the others; `first` is the index of the row
@@ -103,22 +106,21 @@ void forward_rows(const AttentionInputs& in, const Terms& terms, int64_t bh, int
   Scratch<A> scratch(rows_size + paired + e * stride + 2 * bd + round_up(block, kLine) + block * stride);
   E *kv = scratch.template take<E>(rows_size), *k_t = scratch.template take<E>(e * stride);
   E* q = scratch.template take<E>(bd);
-  A *o = scratch.take(bd), *inverse = scratch.take(round_up(block, kLine)), *s = scratch.take(block * stride);
-  load_rows<T>(matrix<T>(in.k, b, h), 0, keys, d, A(1), kv);
+  A *o = scratch.take(bd), *sums = scratch.take(round_up(block, kLine)), *s = scratch.take(block * stride);
+  load_rows<T>(matrix<T>(in.k, b, h), 0, keys, d, kv);
   head.load_keys(kv + keys * e);
   transpose_keys(kv, all_keys, e, k_t, columns, stride);
   head.begin(k_t, stride);
-  load_rows<T>(matrix<T>(in.v, b, h), 0, keys, d, A(1), kv);
+  load_rows<T>(matrix<T>(in.v, b, h), 0, keys, d, kv);
   head.load_values(kv + keys * e);
   const E* v = by_rows<T>(kv, all_values, d, scratch.template take<E>(paired));
-  const Scale<A> scale = scale_of<T>(in.scale);
   const auto bias = matrix<T>(in.bias, b, h);
   const auto mask = matrix<bool>(in.mask, b, h);
   const auto next_q = next_head<T>(in.q, bh), next_k = next_head<T>(in.k, bh), next_v = next_head<T>(in.v, bh);
   for (int64_t at = first; at < last; at += block) {
     const int64_t rows = std::min(block, last - at);
-    load_rows<T>(matrix<T>(in.q, b, h), at, rows, d, scale.of_q, q);
-    gemm_small(rows, columns, e, q, {e, 1}, k_t, stride, s, stride, false);
+    load_rows<T>(matrix<T>(in.q, b, h), at, rows, d, q);
+    gemm_small(rows, columns, e, q, {e, 1}, k_t, stride, s, stride, false, A(in.scale));
     for (int64_t i = 0; i < rows; ++i) {
       A* row = s + i * stride;
       const int64_t index = bh * queries + at + i;
@@ -126,17 +128,16 @@ void forward_rows(const AttentionInputs& in, const Terms& terms, int64_t bh, int
       prefetch_row(next_q, at + i, queries, d);
       prefetch_row(next_k, at + i, keys, d);
       prefetch_row(next_v, at + i, keys, d);
-      scale_scores(row, columns, scale.of_scores);
       head.add_row(row, at + i);
       bias_and_mask(row, keys, bias, mask, at + i);
-      const A sum = exponentiate(row, keys, padded, lse[index]);
-      inverse[i] = sum == 0 ? A(0) : 1 / sum;
+      sums[i] = exponentiate(row, keys, padded, lse[index]);
       if (in.drops()) for_each_weight<A>(in, index * keys, keys, [row](int64_t j, A z) { row[j] *= z; });
       head.sum_weights(row, at + i);
     }
+    finish_sums(lse + bh * queries + at, sums, rows);
     const E* weights = weights_side_by_side<T>(s, rows, all_values, stride);
     gemm_small(rows, d, elements<T>(all_values), weights, {stride, 1}, v, d, o, d, false);
-    for (int64_t i = 0; i < rows; ++i) store_row(o + i * d, inverse[i], d, out.at(at + i), out.column);
+    for (int64_t i = 0; i < rows; ++i) store_row(o + i * d, sums[i], d, out.at(at + i), out.column);
   }
 }
 
@@ -198,16 +199,15 @@ void backward_head(const AttentionInputs& in, const Terms& terms, int64_t bh, co
   E *v_t = scratch.template take<E>(e * stride), *q = scratch.template take<E>(bd), *g = scratch.template take<E>(bd);
   A *dk = scratch.take(kd), *dv = scratch.take(kd), *dq = scratch.take(bd);
   A *p = scratch.take(block * stride), *ds = scratch.take(block * stride);
-  load_rows<T>(matrix<T>(in.v, b, h), 0, keys, d, A(1), kv);
+  load_rows<T>(matrix<T>(in.v, b, h), 0, keys, d, kv);
   head.load_values(kv + keys * e);
   transpose_keys(kv, all_values, e, v_t, value_columns, stride);
-  load_rows<T>(matrix<T>(in.k, b, h), 0, keys, d, A(1), kv);
+  load_rows<T>(matrix<T>(in.k, b, h), 0, keys, d, kv);
   head.load_keys(kv + keys * e);
   transpose_keys(kv, all_keys, e, k_t, key_columns, stride);
   head.begin(k_t, stride);
   const E* k = by_rows<T>(kv, all_keys, d, scratch.template take<E>(paired_keys));
   E *q_pairs = scratch.template take<E>(paired), *g_pairs = scratch.template take<E>(paired);
-  const Scale<A> scale = scale_of<T>(in.scale);
   const auto bias = matrix<T>(in.bias, b, h);
   const auto mask = matrix<bool>(in.mask, b, h);
   const Matrix<const T> next[] = {next_head<T>(in.q, bh), next_head<T>(out, bh), next_head<T>(dout, bh),
@@ -215,10 +215,10 @@ void backward_head(const AttentionInputs& in, const Terms& terms, int64_t bh, co
   for (int64_t at = 0; at < queries; at += block) {
     const int64_t rows = std::min(block, queries - at), first = bh * queries + at;
     const auto douts = matrix<T>(dout, b, h);
-    load_rows<T>(douts, at, rows, d, A(1), g);
+    load_rows<T>(douts, at, rows, d, g);
     deltas(douts, matrix<T>(out, b, h), at, rows, d, delta + first);
-    load_rows<T>(matrix<T>(in.q, b, h), at, rows, d, scale.of_q, q);
-    gemm_small(rows, key_columns, e, q, {e, 1}, k_t, stride, p, stride, false);
+    load_rows<T>(matrix<T>(in.q, b, h), at, rows, d, q);
+    gemm_small(rows, key_columns, e, q, {e, 1}, k_t, stride, p, stride, false, A(in.scale));
     gemm_small(rows, value_columns, e, g, {e, 1}, v_t, stride, ds, stride, false);
     for (int64_t i = 0; i < rows; ++i) {
       A *p_row = p + i * stride, *ds_row = ds + i * stride;
@@ -226,7 +226,6 @@ void backward_head(const AttentionInputs& in, const Terms& terms, int64_t bh, co
       prefetch_row(to.dk, at + i, keys, d);
       prefetch_row(to.dv, at + i, keys, d);
       for (int n = 0; n < 5; ++n) prefetch_row(next[n], at + i, n < 3 ? queries : keys, d);
-      scale_scores(p_row, key_columns, scale.of_scores);
       head.add_row(p_row, at + i);
       bias_and_mask(p_row, keys, bias, mask, at + i);
       head.add_products(ds_row, at + i);
@@ -256,7 +255,7 @@ void backward_head(const AttentionInputs& in, const Terms& terms, int64_t bh, co
   }
   head.finish(k, dk, dv);
   for (int64_t j = 0; j < keys; ++j) {
-    if (to.dk.data) store_row(dk + j * d, scale.of_scores, d, to.dk.at(j), to.dk.column);
+    if (to.dk.data) store_row(dk + j * d, A(in.scale), d, to.dk.at(j), to.dk.column);
     if (to.dv.data) store_row(dv + j * d, A(1), d, to.dv.at(j), to.dv.column);
   }
 }

@@ -1,6 +1,7 @@
 #pragma once
 #include "core/cuda/launch.h"
 #include "core/cuda/reduce.h"
+#include "core/cuda/vector.h"
 #include "ops/attention/attention_inputs.h"
 
 /// Plain kernels for any dtype, head size and strides. A block has four warps; a warp owns one row (a query, or a key
@@ -99,16 +100,19 @@ struct NoTerms {
   __device__ Line column(unsigned char*, int, int64_t, int64_t) const { return {}; }
 };
 
-/// chunk[r][c] = x[row0 + r][d0 + c], zeros outside.
+/// Elements from one row in shared memory to the next: rows are read by fours, their last one filled with zeros.
+VITRINE_HD inline int64_t row_dims(int64_t d) { return (d + 3) / 4 * 4; }
+
+/// chunk[r][c] = x[row0 + r][d0 + c], zeros outside. A thread has one column.
 template <class T, class A>
 __device__ void load_chunk(A (*chunk)[kRowTile + 1], const T* x, const Grid<const T>& g, int64_t row0, int64_t rows,
                            int64_t d0, int64_t d) {
+  const int first = threadIdx.x / kRowTile, c = threadIdx.x % kRowTile;
+  const T* from = x + (row0 + first) * g.row + (d0 + c) * g.column;
+  const int64_t end = d0 + c < d ? rows - row0 : 0, step = kRowBlock / kRowTile * g.row;
   __syncthreads();
-  for (int n = threadIdx.x; n < kRowTile * kRowTile; n += kRowBlock) {
-    const int64_t r = n / kRowTile, c = n % kRowTile;
-    const bool inside = row0 + r < rows && d0 + c < d;
-    chunk[r][c] = inside ? A(x[(row0 + r) * g.row + (d0 + c) * g.column]) : A(0);
-  }
+#pragma unroll
+  for (int r = first; r < kRowTile; r += kRowBlock / kRowTile, from += step) chunk[r][c] = r < end ? A(*from) : A(0);
   __syncthreads();
 }
 
@@ -121,7 +125,11 @@ __device__ A products(A (*chunk)[kRowTile + 1], const A* own, const T* x, const 
   for (int64_t d0 = 0; d0 < d; d0 += kRowTile) {
     load_chunk<T, A>(chunk, x, g, row0, rows, d0, d);
     const int n = int(min(int64_t(kRowTile), d - d0));
-    for (int c = 0; c < n; ++c) sum += own[d0 + c] * chunk[lane][c];
+    for (int c = 0; c < n; c += 4) {
+      const auto four = cuda::load4(own + d0 + c);
+#pragma unroll
+      for (int e = 0; e < 4; ++e) sum += four[e] * chunk[lane][c + e];
+    }
   }
   return sum;
 }
@@ -135,7 +143,12 @@ __device__ void add_rows(A (*chunk)[kRowTile + 1], A* into, A factor, const A* w
     load_chunk<T, A>(chunk, x, g, row0, rows, d0, d);
     if (d0 + lane >= d) continue;
     A sum = into[d0 + lane] * factor;
-    for (int j = 0; j < kRowTile; ++j) sum += weight[j] * chunk[j][lane];
+#pragma unroll
+    for (int j = 0; j < kRowTile; j += 4) {
+      const auto four = cuda::load4(weight + j);
+#pragma unroll
+      for (int e = 0; e < 4; ++e) sum += four[e] * chunk[j + e][lane];
+    }
     into[d0 + lane] = sum;
   }
 }
@@ -143,8 +156,8 @@ __device__ void add_rows(A (*chunk)[kRowTile + 1], A* into, A factor, const A* w
 /// The warp's row of x into shared memory; zeros if there is none.
 template <class T, class A>
 __device__ void load_row(A* own, const T* x, const Grid<const T>& g, int64_t i, int64_t rows, int64_t d) {
-  for (int64_t c = threadIdx.x % cuda::kWarp; c < d; c += cuda::kWarp)
-    own[c] = i < rows ? A(x[i * g.row + c * g.column]) : A(0);
+  for (int64_t c = threadIdx.x % cuda::kWarp; c < row_dims(d); c += cuda::kWarp)
+    own[c] = i < rows && c < d ? A(x[i * g.row + c * g.column]) : A(0);
 }
 template <class T, class A>
 __device__ void store_row(const A* own, A factor, T* x, const Grid<T>& g, int64_t i, int64_t rows, int64_t d) {
@@ -159,14 +172,14 @@ __device__ void clear_row(A* own, int64_t d) {
 template <class T, class Terms, class A = accumulate_t<T>>
 __global__ void attention_forward_kernel(Problem<T> p, Terms terms, Grid<T> out, A* lse, int64_t tiles) {
   VITRINE_SHARED(A, chunk, [kRowTile][kRowTile + 1]);
-  VITRINE_SHARED(A, weights, [kRowWarps][kRowTile]);
+  VITRINE_SHARED_ALIGNED(16, A, weights, [kRowWarps][kRowTile]);
   VITRINE_SHARED_DYNAMIC(raw);
   const int warp = threadIdx.x / cuda::kWarp, lane = threadIdx.x % cuda::kWarp;
   const int64_t bh = blockIdx.x / tiles, i = blockIdx.x % tiles * kRowWarps + warp;
-  A* q = reinterpret_cast<A*>(raw) + warp * 2 * p.d;
-  A* o = q + p.d;
+  const int64_t d = row_dims(p.d);
+  A *q = reinterpret_cast<A*>(raw) + warp * 2 * d, *o = q + d;
   const Scores<T> scores(p, bh);
-  auto row = terms.row(raw + kRowWarps * 2 * p.d * int64_t(sizeof(A)), warp, bh, i);
+  auto row = terms.row(raw + kRowWarps * 2 * d * int64_t(sizeof(A)), warp, bh, i);
   load_row(q, p.q.head(bh, p.heads), p.q, i, p.queries, p.d);
   clear_row(o, p.d);
   A m = -INFINITY, sum = 0;
@@ -208,13 +221,14 @@ template <class T, class Terms, class A = accumulate_t<T>>
 __global__ void attention_dq_kernel(Problem<T> p, Terms terms, Grid<const T> dout, const A* lse, const A* delta,
                                     Grid<T> dq, T* dbias, int64_t tiles) {
   VITRINE_SHARED(A, chunk, [kRowTile][kRowTile + 1]);
-  VITRINE_SHARED(A, weights, [kRowWarps][kRowTile]);
+  VITRINE_SHARED_ALIGNED(16, A, weights, [kRowWarps][kRowTile]);
   VITRINE_SHARED_DYNAMIC(raw);
   const int warp = threadIdx.x / cuda::kWarp, lane = threadIdx.x % cuda::kWarp;
   const int64_t bh = blockIdx.x / tiles, i = blockIdx.x % tiles * kRowWarps + warp;
-  A *q = reinterpret_cast<A*>(raw) + warp * 3 * p.d, *g = q + p.d, *sum = g + p.d;
+  const int64_t d = row_dims(p.d);
+  A *q = reinterpret_cast<A*>(raw) + warp * 3 * d, *g = q + d, *sum = g + d;
   const Scores<T> scores(p, bh);
-  auto row = terms.row(raw + kRowWarps * 3 * p.d * int64_t(sizeof(A)), warp, bh, i);
+  auto row = terms.row(raw + kRowWarps * 3 * d * int64_t(sizeof(A)), warp, bh, i);
   load_row(q, p.q.head(bh, p.heads), p.q, i, p.queries, p.d);
   load_row(g, dout.head(bh, p.heads), dout, i, p.queries, p.d);
   clear_row(sum, p.d);
@@ -246,14 +260,15 @@ template <class T, class Terms, class A = accumulate_t<T>>
 __global__ void attention_dkv_kernel(Problem<T> p, Terms terms, Grid<const T> dout, const A* lse, const A* delta,
                                      Grid<T> dk, Grid<T> dv, int64_t tiles) {
   VITRINE_SHARED(A, chunk, [kRowTile][kRowTile + 1]);
-  VITRINE_SHARED(A, dscores, [kRowWarps][kRowTile]);
-  VITRINE_SHARED(A, weights, [kRowWarps][kRowTile]);
+  VITRINE_SHARED_ALIGNED(16, A, dscores, [kRowWarps][kRowTile]);
+  VITRINE_SHARED_ALIGNED(16, A, weights, [kRowWarps][kRowTile]);
   VITRINE_SHARED_DYNAMIC(raw);
   const int warp = threadIdx.x / cuda::kWarp, lane = threadIdx.x % cuda::kWarp;
   const int64_t bh = blockIdx.x / tiles, j = blockIdx.x % tiles * kRowWarps + warp;
-  A *k = reinterpret_cast<A*>(raw) + warp * 4 * p.d, *v = k + p.d, *sum_k = v + p.d, *sum_v = sum_k + p.d;
+  const int64_t d = row_dims(p.d);
+  A *k = reinterpret_cast<A*>(raw) + warp * 4 * d, *v = k + d, *sum_k = v + d, *sum_v = sum_k + d;
   const Scores<T> scores(p, bh);
-  auto column = terms.column(raw + kRowWarps * 4 * p.d * int64_t(sizeof(A)), warp, bh, j);
+  auto column = terms.column(raw + kRowWarps * 4 * d * int64_t(sizeof(A)), warp, bh, j);
   load_row(k, p.k.head(bh, p.heads), p.k, j, p.keys, p.d);
   load_row(v, p.v.head(bh, p.heads), p.v, j, p.keys, p.d);
   clear_row(sum_k, p.d);
@@ -285,7 +300,7 @@ template <class T, class Terms>
 void launch_rows_forward(const AttentionInputs& in, const Terms& terms, Tensor& out, Tensor& lse) {
   using A = accumulate_t<T>;
   const int64_t heads = in.q.size(0) * in.q.size(1), tiles = row_tiles(in.q.size(2));
-  const int64_t shared = 2 * kRowWarps * in.q.size(3) * int64_t(sizeof(A)) + Terms::kSharedBytes;
+  const int64_t shared = 2 * kRowWarps * row_dims(in.q.size(3)) * int64_t(sizeof(A)) + Terms::kSharedBytes;
   cuda::launch("attention_forward", attention_forward_kernel<T, Terms>,
                {.grid = heads * tiles, .block = kRowBlock, .shared = shared}, problem_of<T>(in), terms,
                writable_grid<T>(out), lse.mutable_data<A>(), tiles);
@@ -306,7 +321,7 @@ void launch_rows_dq(const AttentionInputs& in, const Terms& terms, const Tensor&
                     AttentionGradients& to) {
   using A = accumulate_t<T>;
   const int64_t heads = in.q.size(0) * in.q.size(1), tiles = row_tiles(in.q.size(2));
-  const int64_t shared = 3 * kRowWarps * in.q.size(3) * int64_t(sizeof(A)) + Terms::kSharedBytes;
+  const int64_t shared = 3 * kRowWarps * row_dims(in.q.size(3)) * int64_t(sizeof(A)) + Terms::kSharedBytes;
   cuda::launch("attention_dq", attention_dq_kernel<T, Terms>,
                {.grid = heads * tiles, .block = kRowBlock, .shared = shared}, problem_of<T>(in), terms,
                grid_of<T>(dout), lse.data<A>(), to.delta.data<A>(), writable_grid<T>(to.dq),
@@ -319,7 +334,7 @@ void launch_rows_dkv(const AttentionInputs& in, const Terms& terms, const Tensor
                      AttentionGradients& to) {
   using A = accumulate_t<T>;
   const int64_t heads = in.q.size(0) * in.q.size(1), tiles = row_tiles(in.k.size(2));
-  const int64_t shared = 4 * kRowWarps * in.q.size(3) * int64_t(sizeof(A)) + Terms::kSharedBytes;
+  const int64_t shared = 4 * kRowWarps * row_dims(in.q.size(3)) * int64_t(sizeof(A)) + Terms::kSharedBytes;
   cuda::launch("attention_dkv", attention_dkv_kernel<T, Terms>,
                {.grid = heads * tiles, .block = kRowBlock, .shared = shared}, problem_of<T>(in), terms,
                grid_of<T>(dout), lse.data<A>(), to.delta.data<A>(), writable_grid<T>(to.dk), writable_grid<T>(to.dv),

@@ -1,6 +1,8 @@
 #include "ops/relpos/relpos_rows.h"
 
 #include <algorithm>
+#include <map>
+#include <mutex>
 #include <utility>
 
 namespace vitrine::ops {
@@ -19,37 +21,7 @@ void with_constant(int n, F f) {
 }
 constexpr int kUnrolled = 7;  // pieces of product and cross at ratio 1.9, the published one
 
-/// The different values of ids, in order; `ranks` is ids with each one's place among them.
-std::vector<int64_t> different(const Tensor& ids, Tensor& ranks) {
-  const int32_t* id = ids.data<int32_t>();
-  std::vector<int64_t> values(id, id + ids.numel());
-  std::sort(values.begin(), values.end());
-  values.erase(std::unique(values.begin(), values.end()), values.end());
-  ranks = empty_like(ids);
-  std::transform(id, id + ids.numel(), ranks.mutable_data<int32_t>(), [&](int32_t i) {
-    return int32_t(std::lower_bound(values.begin(), values.end(), i) - values.begin());
-  });
-  return values;
-}
-
 }  // namespace
-
-UsedBuckets used_buckets(const RelposIndex& index) {
-  UsedBuckets used{index, {}};
-  if (index.offset_ids.defined()) {
-    used.ids = different(index.offset_ids, used.index.offset_ids);
-  } else {
-    const auto rows = different(index.row_ids, used.index.row_ids);
-    const auto columns = different(index.column_ids, used.index.column_ids);
-    for (int64_t row : rows)
-      for (int64_t column : columns) used.ids.push_back(row + column);
-    int32_t* row_ids = used.index.row_ids.mutable_data<int32_t>();
-    for (int64_t m = 0; m < used.index.row_ids.numel(); ++m) row_ids[m] *= int32_t(columns.size());
-  }
-  if (index.skip > 0) used.ids.push_back(index.buckets - 1);
-  used.index.buckets = int64_t(used.ids.size());
-  return used;
-}
 
 template <class A>
 RelposRows<A>::RelposRows(const RelposIndex& index, bool mirrored)
@@ -95,14 +67,35 @@ void RelposRows<A>::add_pieces(const int32_t* ids) {
   }
 }
 
+namespace {
+
+/// sums[ids_j] += x_j. Neighbours often share an id, and an addition waits for the one before it to the same place:
+/// four parts of the row take turns, each with its own sums, where these are few.
+template <class A>
+void add_listed_sums(const int32_t* ids, int64_t n, int64_t buckets, const A* x, A* sums) {
+  constexpr int64_t kParts = 4, kMost = 128;
+  const int64_t part = buckets <= kMost && 2 * buckets <= n ? n / kParts : 0;
+  if (part > 0) {
+    std::array<A, size_t(kParts * kMost)> each;
+    std::fill_n(each.begin(), kParts * buckets, A(0));
+    A* const to = each.data();
+    for (int64_t j = 0; j < part; ++j)
+      for (int64_t p = 0; p < kParts; ++p) to[p * buckets + ids[p * part + j]] += x[p * part + j];
+    for (int64_t t = 0; t < buckets; ++t)
+      sums[t] += (to[t] + to[buckets + t]) + (to[2 * buckets + t] + to[3 * buckets + t]);
+  }
+  for (int64_t j = kParts * part; j < n; ++j) sums[ids[j]] += x[j];
+}
+
+}  // namespace
+
 template <class A>
 void RelposRows<A>::add_sums(int64_t i, const A* x, A* sums) const {
   const int64_t extra = i < skip_ ? keys() : skip_;
   for (int64_t j = 0; j < extra; ++j) sums[buckets_ - 1] += x[j];
   if (i < skip_) return;
   if (separable()) return add_separable_sums(i - skip_, x + skip_, sums);
-  const int32_t* ids = window(i);
-  for (int64_t j = 0; j < height_ * width_; ++j) sums[ids[j]] += x[skip_ + j];
+  add_listed_sums(window(i), height_ * width_, buckets_, x + skip_, sums);
 }
 
 /// Grid rows with one row id are added up as vectors first; then the columns of each piece go into the buckets, side by
@@ -140,15 +133,22 @@ void RelposRows<A>::add_separable_sums(int64_t cell, const A* x, A* sums) const 
 
 template <class A>
 void RelposRows<A>::pad_keys(const A* x, A* to) const {
-  std::fill_n(to, padded_keys_, A(0));
-  for (int64_t r = 0; r < height_; ++r) std::copy_n(x + skip_ + r * width_, width_, to + r * padded_width_);
-  std::copy_n(x, skip_, to + height_ * padded_width_);
+  // Vectors, as a row of the grid is too short for a call of memcpy. A part of one is padded with zeros.
+  const auto pad = [](const A* from, int64_t n, A* row) {
+    for (int64_t c = 0; c < n; c += kLanes)
+      simd::store(row + c, simd::load_first(from + c, int(std::min(kLanes, n - c))));
+  };
+  for (int64_t r = 0; r < height_; ++r) pad(x + skip_ + r * width_, width_, to + r * padded_width_);
+  pad(x, skip_, to + height_ * padded_width_);
 }
 
 template <class A>
 void RelposRows<A>::unpad_keys(const A* x, A* to) const {
-  for (int64_t r = 0; r < height_; ++r) std::copy_n(x + r * padded_width_, width_, to + skip_ + r * width_);
-  std::copy_n(x + height_ * padded_width_, skip_, to);
+  const auto unpad = [](const A* row, int64_t n, A* y) {
+    for (int64_t c = 0; c < n; c += kLanes) simd::store_first(y + c, simd::load(row + c), int(std::min(kLanes, n - c)));
+  };
+  for (int64_t r = 0; r < height_; ++r) unpad(x + r * padded_width_, width_, to + skip_ + r * width_);
+  unpad(x + height_ * padded_width_, skip_, to);
 }
 
 /// Pieces as local values, which stores of numbers cannot change.
@@ -221,7 +221,61 @@ void RelposRows<A>::add_column_sums(int64_t i, const A* x, A* sums) const {
   }
 }
 
+namespace {
+
+/// The different values of ids, in order; `ranks` is ids with each one's place among them.
+std::vector<int64_t> different(const Tensor& ids, Tensor& ranks) {
+  const int32_t* id = ids.data<int32_t>();
+  std::vector<int64_t> values(id, id + ids.numel());
+  std::sort(values.begin(), values.end());
+  values.erase(std::unique(values.begin(), values.end()), values.end());
+  ranks = empty_like(ids);
+  std::transform(id, id + ids.numel(), ranks.mutable_data<int32_t>(), [&](int32_t i) {
+    return int32_t(std::lower_bound(values.begin(), values.end(), i) - values.begin());
+  });
+  return values;
+}
+
+/// The index with the buckets in use alone, and which these are.
+std::pair<RelposIndex, std::vector<int64_t>> used_buckets(const RelposIndex& index) {
+  RelposIndex used = index;
+  std::vector<int64_t> ids;
+  if (index.offset_ids.defined()) {
+    ids = different(index.offset_ids, used.offset_ids);
+  } else {
+    const auto rows = different(index.row_ids, used.row_ids);
+    const auto columns = different(index.column_ids, used.column_ids);
+    for (int64_t row : rows)
+      for (int64_t column : columns) ids.push_back(row + column);
+    int32_t* row_ids = used.row_ids.mutable_data<int32_t>();
+    for (int64_t m = 0; m < used.row_ids.numel(); ++m) row_ids[m] *= int32_t(columns.size());
+  }
+  if (index.skip > 0) ids.push_back(index.buckets - 1);
+  used.buckets = int64_t(ids.size());
+  return {used, ids};
+}
+
+}  // namespace
+
+template <class A>
+const UsedRows<A>& used_rows(const RelposIndex& index) {
+  using Key = std::vector<int64_t>;
+  static std::mutex mutex;
+  static auto& kept = *new std::map<Key, UsedRows<A>>;
+  Key key{index.height, index.width, index.skip, index.buckets};
+  for (const Tensor* ids : {&index.row_ids, &index.column_ids, &index.offset_ids}) {
+    key.push_back(ids->defined());
+    if (ids->defined()) key.insert(key.end(), ids->data<int32_t>(), ids->data<int32_t>() + ids->numel());
+  }
+  const std::lock_guard lock(mutex);
+  if (const auto found = kept.find(key); found != kept.end()) return found->second;
+  const auto [used, ids] = used_buckets(index);
+  return kept.emplace(std::move(key), UsedRows<A>{ids, RelposRows<A>(used), RelposRows<A>(used, true)}).first->second;
+}
+
 template class RelposRows<float>;
 template class RelposRows<double>;
+template const UsedRows<float>& used_rows(const RelposIndex& index);
+template const UsedRows<double>& used_rows(const RelposIndex& index);
 
 }  // namespace vitrine::ops

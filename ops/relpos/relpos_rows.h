@@ -9,16 +9,6 @@
 
 namespace vitrine::ops {
 
-/// An index on a grid with the buckets alone that its pairs fall into, in the old order. Most of the published tables
-/// of euclidean, quantization and cross are never read: an undirected method has no negative distance, and a grid ends
-/// before the distances do.
-struct UsedBuckets {
-  RelposIndex index;
-  std::vector<int64_t> ids;  ///< what its buckets are in the whole index
-};
-/// @param index  on a grid, on the CPU; if it is a sum of row and column ids, no two of the sums are equal
-UsedBuckets used_buckets(const RelposIndex& index);
-
 /// An index on a grid, laid out for loops over the keys of one query, on a CPU; A is float or double. Ids depend on
 /// offsets alone, so all queries of one grid column share a strip of (2 height - 1) * width ids, and those of a query
 /// are a window of it: width strips in all, instead of a [queries, keys] matrix.
@@ -94,5 +84,17 @@ class RelposRows {
   std::vector<Piece> pieces_;     ///< by query column and vector of columns,
   std::vector<int> starts_;       ///< which begin here
 };
+
+/// An index with the buckets alone that its pairs fall into, in the old order. Most of the published tables of
+/// euclidean, quantization and cross are never read: an undirected method has no negative distance, and a grid ends
+/// before the distances do.
+template <class A>
+struct UsedRows {
+  std::vector<int64_t> ids;  ///< what the buckets of `rows` are in the whole index
+  RelposRows<A> rows, mirrored;
+};
+/// Kept by all that the index holds. @param index on a grid, on the CPU; no two sums of a row and a column id are equal
+template <class A>
+const UsedRows<A>& used_rows(const RelposIndex& index);
 
 }  // namespace vitrine::ops

@@ -24,14 +24,12 @@ struct RpeTerms {
         heads(in.attention.q.size(1)),
         keys(in.attention.k.size(2)),
         scale(A(in.attention.scale)),
-        scales(scale_of<T>(in.attention.scale)),
         dq(writable<A>(gradients.q)),
         dk(writable<A>(gradients.k)),
         dv(writable<A>(gradients.v)) {
     for (const RelposIndex& index : in.indices) {
-      const UsedBuckets used = used_buckets(index);
-      rows.emplace_back(used.index);
-      if (in.q.defined()) mirrored.emplace_back(used.index, true);
+      const UsedRows<A>& used = used_rows<A>(index);
+      rows.push_back(&used.rows), mirrored.push_back(&used.mirrored);
       for (int64_t id : used.ids) ids.push_back(all_buckets + id);
       all_buckets += index.buckets;
     }
@@ -44,18 +42,18 @@ struct RpeTerms {
     if (bias) {
       bias_q = read_bias(in.q), bias_k = read_bias(in.k);
     } else {
-      q = read(in.q, scales.of_q), k = read(in.k, A(1)), v = read(in.v, A(1));
+      q = read(in.q), k = read(in.k), v = read(in.v);
       if (q) read_q_by_rows();
     }
   }
   class Head;
 
-  const E* read(const Tensor& table, A factor) {
+  const E* read(const Tensor& table) {
     if (!table.defined()) return nullptr;
     E* to = memory->template take<E>(tables * table_size);
     for (int64_t h = 0; h < tables; ++h)
       for (int64_t t = 0; t < buckets; ++t)
-        load_rows<T>({table.data<T>() + h * all_buckets * d, d, 1}, ids[size_t(t)], 1, d, factor,
+        load_rows<T>({table.data<T>() + h * all_buckets * d, d, 1}, ids[size_t(t)], 1, d,
                      to + h * table_size + t * elements<T>(d));
     return to;
   }
@@ -76,13 +74,12 @@ struct RpeTerms {
   bool bias, backward;
   int64_t d, heads, keys, buckets = 0, all_buckets = 0;
   A scale;
-  Scale<A> scales;
-  A *dq, *dk, *dv;  ///< [B, H, all_buckets, d], for a bias without d
-  std::vector<RelposRows<A>> rows, mirrored;
-  std::vector<int64_t> ids;  ///< of the K buckets among all
+  A *dq, *dk, *dv;                                   ///< [B, H, all_buckets, d], for a bias without d
+  std::vector<const RelposRows<A>*> rows, mirrored;  ///< by index
+  std::vector<int64_t> ids;                          ///< of the K buckets among all
   int64_t tables = 1, table_size, pairs_size;
   std::optional<Scratch<A>> memory;
-  const E *q = nullptr, *k = nullptr, *v = nullptr;  ///< by table: [K, elements(d)] side by side, q times of_q
+  const E *q = nullptr, *k = nullptr, *v = nullptr;  ///< by table: [K, elements(d)] side by side
   const E* q_by_rows = nullptr;                      ///< by table: [elements(K), d]
   const A *bias_q = nullptr, *bias_k = nullptr;      ///< by table: [K]
   A* products = nullptr;                             ///< of all heads, where several tasks of a head share them
@@ -102,7 +99,7 @@ class RpeTerms<T, A>::Head {
         bh_(bh),
         table_(call.tables == 1 ? 0 : bh % call.heads),
         stride_(row_stride(call.keys)),
-        padded_(call.rows[0].padded_keys()),
+        padded_(call.rows[0]->padded_keys()),
         scratch_(scratch_size(call)) {
     if (call.bias_q) bias_q_ = call.bias_q + table_ * call.table_size, q_sums_ = take_zeros(call.buckets);
     if (call.bias_k) bias_k_ = call.bias_k + table_ * call.table_size, k_sums_ = take_zeros(call.buckets);
@@ -126,20 +123,17 @@ class RpeTerms<T, A>::Head {
     if (!call_.q || call_.products_ready) return;
     const int64_t e = elements<T>(call_.d), columns = round_up(call_.keys, kLine);
     gemm_small(call_.buckets, columns, e, call_.q + table_ * call_.table_size, {e, 1}, k_t, k_stride, dense_, stride_,
-               false);
-    for (int64_t t = 0; t < call_.buckets; ++t) {
-      scale_scores(dense_ + t * stride_, columns, call_.scales.of_scores);
-      call_.rows[0].pad_keys(dense_ + t * stride_, products_ + t * padded_);
-    }
+               false, call_.scale);
+    for (int64_t t = 0; t < call_.buckets; ++t) call_.rows[0]->pad_keys(dense_ + t * stride_, products_ + t * padded_);
   }
 
   void add_row(A* s, int64_t i) const {
     int64_t base = 0;  // of an index's buckets among all
-    for (size_t x = 0; x < call_.rows.size(); base += call_.rows[x].buckets(), ++x) {
-      if (key_rows) call_.rows[x].add_lookup(i, s + call_.keys + base, s);
-      if (bias_k_) call_.rows[x].add_lookup(i, bias_k_ + base, s);
-      if (bias_q_) call_.mirrored[x].add_lookup(i, bias_q_ + base, s);
-      if (call_.q) call_.mirrored[x].add_columns(i, products_ + base * padded_, s);
+    for (size_t x = 0; x < call_.rows.size(); base += call_.rows[x]->buckets(), ++x) {
+      if (key_rows) call_.rows[x]->add_lookup(i, s + call_.keys + base, s);
+      if (bias_k_) call_.rows[x]->add_lookup(i, bias_k_ + base, s);
+      if (bias_q_) call_.mirrored[x]->add_lookup(i, bias_q_ + base, s);
+      if (call_.q) call_.mirrored[x]->add_columns(i, products_ + base * padded_, s);
     }
   }
 
@@ -150,30 +144,30 @@ class RpeTerms<T, A>::Head {
   void add_products(A* dp, int64_t i) const {
     if (!value_rows) return;
     A* products = dp + call_.keys;
-    for (const RelposRows<A>& rows : call_.rows) {
-      rows.add_lookup(i, products, dp);
-      products += rows.buckets();
+    for (const RelposRows<A>* rows : call_.rows) {
+      rows->add_lookup(i, products, dp);
+      products += rows->buckets();
     }
   }
 
   void sum_scores(A* ds, int64_t i) {
     if (key_rows) sum_behind(ds, i);
     int64_t base = 0;
-    for (size_t x = 0; x < call_.rows.size(); base += call_.rows[x].buckets(), ++x) {
-      if (bias_k_ && call_.dk) call_.rows[x].add_sums(i, ds, k_sums_ + base);
-      if (bias_q_ && call_.dq) call_.mirrored[x].add_sums(i, ds, q_sums_ + base);
-      if (call_.q) call_.mirrored[x].add_column_sums(i, ds, q_sums_ + base * padded_);
+    for (size_t x = 0; x < call_.rows.size(); base += call_.rows[x]->buckets(), ++x) {
+      if (bias_k_ && call_.dk) call_.rows[x]->add_sums(i, ds, k_sums_ + base);
+      if (bias_q_ && call_.dq) call_.mirrored[x]->add_sums(i, ds, q_sums_ + base);
+      if (call_.q) call_.mirrored[x]->add_column_sums(i, ds, q_sums_ + base * padded_);
     }
   }
 
   void finish(const E* k, A* dk, const A* dv) {
     const int64_t keys = call_.keys, d = call_.d, buckets = call_.buckets;
-    if (needs_dk) store_table(dk + keys * d, d, call_.scales.of_scores, call_.dk);
+    if (needs_dk) store_table(dk + keys * d, d, call_.scale, call_.dk);
     if (needs_dv) store_table(dv + keys * d, d, A(1), call_.dv);
     if (bias_k_ && call_.dk) store_table(k_sums_, 1, A(1), call_.dk);
     if (bias_q_ && call_.dq) store_table(q_sums_, 1, A(1), call_.dq);
     if (!call_.q) return;
-    for (int64_t t = 0; t < buckets; ++t) call_.rows[0].unpad_keys(q_sums_ + t * padded_, dense_ + t * stride_);
+    for (int64_t t = 0; t < buckets; ++t) call_.rows[0]->unpad_keys(q_sums_ + t * padded_, dense_ + t * stride_);
     const E* table = call_.q_by_rows + table_ * (kPer<T> == 1 ? call_.table_size : call_.pairs_size);
     const auto sums_t = weights_by_rows<T>(dense_, buckets, keys, stride_, products_);
     gemm_small(keys, d, elements<T>(buckets), sums_t.data, {1, sums_t.stride}, table, d, dk, d, true);
@@ -206,9 +200,9 @@ class RpeTerms<T, A>::Head {
   void sum_behind(A* x, int64_t i) const {
     A* sums = x + call_.keys;
     std::fill_n(sums, call_.buckets, A(0));
-    for (const RelposRows<A>& rows : call_.rows) {
-      rows.add_sums(i, x, sums);
-      sums += rows.buckets();
+    for (const RelposRows<A>* rows : call_.rows) {
+      rows->add_sums(i, x, sums);
+      sums += rows->buckets();
     }
   }
 
@@ -231,7 +225,7 @@ void make_products(const AttentionInputs& in, const RpeTerms<T>& terms) {
     Scratch<A> scratch(columns * e + e * stride);
     auto *k = scratch.template take<element_t<T>>(columns * e), *k_t = scratch.template take<element_t<T>>(e * stride);
     for (int64_t bh = begin; bh < end; ++bh) {
-      load_rows<T>(matrix<T>(in.k, bh / heads, bh % heads), 0, terms.keys, terms.d, A(1), k);
+      load_rows<T>(matrix<T>(in.k, bh / heads, bh % heads), 0, terms.keys, terms.d, k);
       transpose_keys(k, terms.keys, e, k_t, columns, stride);
       typename RpeTerms<T>::Head(terms, bh).begin(k_t, stride);
     }
@@ -243,7 +237,7 @@ void forward(const RpeAttentionInputs& in, Tensor& out, Tensor& lse) {
     using A = accumulate_t<T>;
     RpeTerms<T> terms(in);
     const bool share = terms.q && forward_parts(in.attention) > 1;
-    Scratch<A> products(share ? lse.numel() / terms.keys * terms.buckets * terms.rows[0].padded_keys() : 0);
+    Scratch<A> products(share ? lse.numel() / terms.keys * terms.buckets * terms.rows[0]->padded_keys() : 0);
     if (share) {
       terms.products = products.take(0);
       make_products<T>(in.attention, terms);

@@ -2,10 +2,11 @@
 #include "ops/relpos/relpos_view.h"
 #include "ops/rpe_attention/rpe_attention_cuda.h"
 
-// The plain kernels of attention with terms, for every dtype. The products of queries with all buckets of k's table, of
-// keys with q's and of dout with v's are made first, [B, H, N, K]; a lane reads them by id where it forms a logit. Sums
-// by bucket are [B, H, N, K] too: those of a row belong to the warp that owns the row, and bucket t to its lane t % 32,
-// which adds the weights of a tile in ascending order. No two threads write one sum, and nothing is [N, N].
+// The plain kernels of attention with terms, for every dtype, where those of rpe_attention_mma.cu do not apply. The
+// products of queries with all buckets of k's table, of keys with q's and of dout with v's are made first, [B, H, N,
+// K]; a lane reads them by id where it forms a logit. Sums by bucket are [B, H, N, K] too: those of a row belong to the
+// warp that owns the row, and bucket t to its lane t % 32, which adds the weights of a tile in ascending order. No two
+// threads write one sum, and nothing is [N, N].
 namespace vitrine::ops {
 namespace {
 

@@ -1,3 +1,4 @@
+#include "core/cuda/limits.h"
 #include "ops/attention/attention_mma_backward_cuda.h"
 #include "ops/attention/attention_mma_forward_cuda.h"
 #include "ops/rpe_attention/rpe_attention_cuda.h"
@@ -51,8 +52,8 @@ struct Plan {
     terms.at.scores = take(mma::kRows * RpeMmaTerms::kWords * 4);
     terms.at.score_sums = take(terms.buckets * mma::kBlock * 4);
   }
-  /// Together with the tiles, in what a block may have on every GPU from sm_80 on: 163 KiB.
-  bool fits() const { return shared + 4 * mma::kTile * (d + 8) * 2 + 2 * mma::kTile * 4 <= 163 << 10; }
+  /// Together with the tiles.
+  bool fits() const { return shared + 4 * mma::kTile * (d + 8) * 2 + 2 * mma::kTile * 4 <= cuda::shared_limit(); }
 
   RpeMmaTerms terms;
   int64_t d, shared = 0;

@@ -92,6 +92,10 @@ std::vector<Sample> samples(Maker& m) {
   const Tensor padding = from_vector({1, 1, 1, 0, 1, 0, 1, 1, 0, 0, 1, 1}, {2, 1, 1, 6}, {.dtype = Dtype::boolean});
   const Tensor blind = from_vector({0, 1, 1, 1, 1}, {5, 1}, {.dtype = Dtype::boolean});
   const Grid two_by_three{2, 3, 0}, with_class{2, 3, 1};
+  const auto mma = [&m](const char* rpe, Grid g, int64_t b, int64_t h, int64_t d, const char* label,
+                        Attributes more = {}, Tensor mask = {}) {
+    return sample(m, rpe, g, b, h, d, label, std::move(more), std::move(mask)).reduces(64).only({Dtype::bf16});
+  };
   // A sum over N, each term of which is itself a rounded sum over N, D or the buckets: k is their total.
   return {
       sample(m, "rpe-1.9-product-ctx-1-k", with_class, 2, 2, 4, "product on k").reduces(64),
@@ -114,24 +118,29 @@ std::vector<Sample> samples(Maker& m) {
       sample(m, "rpe-3.5-product-ctx-1-qk", {2, 2, 1}, 1, 1, 2, "more buckets than registers hold").reduces(300),
       sample(m, "rpe-1.9-product-ctx-1-qkv", {7, 18, 1}, 1, 1, 4, "grid rows longer than a vector").reduces(512),
       sample(m, "rpe-1.9-product-ctx-1-qkv", {14, 14, 1}, 1, 1, 4, "DeiT's grid").reduces(1024),
-      // Head sizes of the tensor-core kernels.
-      sample(m, "rpe-1.9-product-ctx-1-qkv", with_class, 2, 2, 64, "fewer tokens than a fragment").reduces(128),
-      sample(m, "rpe-1.9-product-ctx-1-k", {14, 14, 1}, 1, 1, 64, "DeiT's grid and head size, k").reduces(1024),
-      sample(m, "rpe-1.9-product-ctx-1-qkv", {14, 14, 1}, 1, 1, 64, "DeiT's grid and head size").reduces(1024),
-      sample(m, "rpe-1.0-product-ctx-0-qkv", {13, 10, 0}, 1, 2, 32, "three tiles, tables per head").reduces(512),
-      sample(m, "rpe-1.0-euc-ctx-1-qkv", {8, 8, 1}, 1, 1, 32, "one more token than a tile", dropped).reduces(256),
-      sample(m, "rpe-1.9-cross-ctx-1-qkv", {3, 5, 2}, 1, 1, 32, "cross, one more token than a fragment").reduces(128),
-      sample(m, "rpe-2.0-quant-ctx-0-qkv", two_by_three, 2, 2, 32, "quantization, key padding, head size 32",
-             {{"scale", 0.2}}, padding)
-          .reduces(128),
-      sample(m, "rpe-1.5-cross-ctx-0-vk", {4, 1, 1}, 1, 2, 32, "a row that sees no key, head size 32", {}, blind)
-          .reduces(64),
-      sample(m, "rpe-2.0-product-ctx-1-qk", {5, 5, 1}, 1, 1, 32, "more buckets than a tile").reduces(256),
-      sample(m, "rpe-2.0-product-ctx-1-v", {5, 5, 1}, 1, 1, 32, "more buckets than a tile, v").reduces(256),
-      sample(m, "rpe-3.5-product-ctx-1-qkv", {2, 2, 1}, 1, 1, 32, "more buckets than shared memory holds").reduces(300),
-      sample(m, "rpe-1.9-product-bias-0-qk", {4, 4, 1}, 1, 2, 32, "bias, head size 32").reduces(128),
-      sample(m, "rpe-1.9-cross-bias-1-qk", {5, 14, 0}, 1, 1, 64, "bias, cross, two tiles", dropped).reduces(256),
-      sample(m, "rpe-1.9-product-bias-1-q", {2, 2, 0}, 1, 1, 32, "bias, scale 0", {{"scale", 0.0}}).reduces(64),
+      // Head sizes of the tensor-core kernels. What bf16 rounds inside them does not add up over a sum, so that k, and
+      // with it the tolerance, is what f64 needs.
+      mma("rpe-1.9-product-ctx-1-qkv", with_class, 2, 2, 64, "fewer tokens than a fragment"),
+      mma("rpe-1.9-product-ctx-1-qkv", {1, 1, 0}, 1, 1, 64, "one token, head size 64"),
+      mma("rpe-1.9-product-ctx-1-qkv", {14, 14, 1}, 1, 1, 32, "DeiT's grid, four tiles"),
+      mma("rpe-1.9-product-ctx-1-qk", {5, 14, 0}, 1, 1, 64, "two tiles, head size 64"),
+      mma("rpe-1.0-euc-ctx-1-qkv", {8, 8, 1}, 1, 1, 32, "one more token than a tile", dropped),
+      mma("rpe-1.9-cross-ctx-1-qkv", {3, 5, 2}, 1, 1, 32, "cross, one more token than a fragment"),
+      mma("rpe-2.0-quant-ctx-0-qkv", two_by_three, 2, 2, 32, "key padding and scale, head size 32", {{"scale", 0.2}},
+          padding),
+      mma("rpe-1.5-cross-ctx-0-vk", {4, 1, 1}, 1, 2, 32, "a row that sees no key, head size 32", {}, blind),
+      mma("rpe-2.0-product-ctx-1-qkv", {5, 5, 1}, 1, 1, 32, "more buckets than a tile"),
+      mma("rpe-3.5-product-ctx-1-qkv", {2, 2, 1}, 1, 1, 32, "more buckets than shared memory holds"),
+      mma("rpe-1.9-product-bias-0-qk", {4, 4, 1}, 1, 2, 32, "bias, head size 32"),
+      mma("rpe-1.9-cross-bias-1-qk", {5, 14, 0}, 1, 1, 32, "bias, cross, two tiles", dropped).reduces(256),
+      mma("rpe-1.9-product-bias-1-q", {2, 2, 0}, 1, 1, 32, "bias, scale 0", {{"scale", 0.0}}),
+      sample(m, "rpe-20.0-euc-ctx-0-qkv", {3, 6, 0}, 1, 2, 4, "euclidean, most buckets unused, tables per head")
+          .reduces(256),
+      sample(m, "rpe-33.0-quant-ctx-1-qkv", {4, 4, 1}, 2, 1, 3, "quantization, most buckets unused").reduces(256),
+      sample(m, "rpe-20.0-cross-ctx-0-qkv", {2, 5, 1}, 1, 2, 6, "cross, most buckets unused").reduces(256),
+      sample(m, "rpe-20.0-cross-bias-1-qk", {2, 4, 1}, 2, 2, 4, "bias, cross, most buckets unused").reduces(256),
+      sample(m, "rpe-1.9-product-ctx-1-qkv", {1, 7, 5}, 1, 2, 5, "one grid row, five extra tokens").reduces(128),
+      sample(m, "rpe-1.9-product-ctx-1-qkv", {1, 1, 0}, 2, 2, 20, "one token").reduces(64),
       sample(m, "none", with_class, 1, 2, 4, "none").reduces(32),
       sample(m, "rpe-1.9-product-ctx-1-qkv", with_class, 0, 2, 4, "no samples"),
       sample(m, "rpe-1.9-product-bias-1-qk", with_class, 0, 2, 4, "no samples, bias"),

@@ -135,6 +135,32 @@ TEST_CASE("bench train and infer: rows have the keys that others rely on", "[app
   }
 }
 
+TEST_CASE("bench rpe: every method beside none, in time and memory", "[apps]") {
+  unsetenv("VITRINE_PEER_PYTHON");
+  const Finished run =
+      run_program({"bench", "rpe", "--device", "cpu", "--model", "deit_micro_patch4_28", "--rounds", "1", "--budget",
+                   "0.1", "--precision", "f32", "--threads", "1", "--filter", "training step", "--json"});
+  INFO(run.err);
+  REQUIRE(run.status == 0);
+  const nlohmann::json rows = run.json();
+  std::set<std::string> samples;
+  for (const auto& row : rows) {
+    INFO(row);
+    const std::string sample = row["sample"];
+    samples.insert(sample);
+    CHECK(row["direction"] == "training step");
+    CHECK(row["ms"] > 0);
+    CHECK(row["peak_bytes"] > 0);
+    CHECK(row.contains("rpe_tax_percent") == (sample != "b8"));
+    CHECK(row.contains("rpe_memory_tax_percent") == (sample != "b8"));
+  }
+  CHECK(samples.size() == rows.size());
+  CHECK(samples.count("b8") == 1);
+  for (const char* rpe : {"20.0-euc-ctx-1-k", "33.0-quant-ctx-1-k", "20.0-cross-ctx-1-k", "1.9-product-ctx-1-k",
+                          "1.9-product-bias-0-k", "1.9-product-ctx-1-qkv"})
+    CHECK(samples.count(std::string("b8, rpe-") + rpe) == 1);
+}
+
 TEST_CASE("bench train --profile: the parts of a step by op", "[apps]") {
   const Finished run = run_program(quick_model("train", {"--profile", "--precision", "f32"}));
   INFO(run.err);
@@ -167,7 +193,8 @@ TEST_CASE("bench train: a peer that does not confirm the results gets no ratio",
 TEST_CASE("bench: flags of models and suites that do not exist are refused", "[apps]") {
   const Finished ops = run_program({"bench", "ops", "--model", "deit_micro_patch4_28"});
   CHECK(ops.status == 2);
-  CHECK_THAT(ops.err, Contains("--model, --batch-size, --rpe, --profile and --eager belong to bench train"));
+  CHECK_THAT(ops.err,
+             Contains("--model, --batch-size, --rpe, --profile and --eager belong to bench train, infer and rpe"));
   const Finished suite = run_program({"bench", "trian"});
   CHECK(suite.status == 2);
   CHECK_THAT(suite.err, Contains("unknown suite 'trian'; did you mean train?"));

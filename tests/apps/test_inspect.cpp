@@ -21,9 +21,10 @@ constexpr size_t kBlocks = 4, kHeads = 2;    // of deit_micro_patch4_28
 constexpr const char* kHostile = "</script><script>alert(1)</script> & \"x\"";
 
 /// A checkpoint of a small model whose encodings and biases are not at zero.
-std::string make_checkpoint(const ScratchFolder& folder, const std::string& rpe) {
+std::string make_checkpoint(const ScratchFolder& folder, const std::string& rpe,
+                            const std::string& model_name = "deit_micro_patch4_28") {
   apps::ClassifierSpec spec;
-  spec.model = "deit_micro_patch4_28", spec.data = "shapes";
+  spec.model = model_name, spec.data = "shapes";
   spec.options.num_classes = 3, spec.options.image_size = kSide, spec.options.rpe = rpe;
   spec.preprocessing = {.height = kSide, .width = kSide, .mean = {0.5, 0.5, 0.5}, .std = {0.25, 0.25, 0.25}};
   spec.labels = {"one", kHostile, "three"};
@@ -236,6 +237,20 @@ TEST_CASE("inspect: a model without relative positions, and one that has them on
   for (const int64_t corner : {3, 7, 9}) CHECK(r[5 * kTokens + 1] == term(5, corner));  // seen from the middle
   for (const int64_t edge : {4, 6, 8}) CHECK(r[5 * kTokens + 2] == term(5, edge));
   CHECK(r[5 * kTokens + 5] != term(5, 2));
+}
+
+TEST_CASE("inspect: a hierarchical model gets a page that says where it has no maps", "[apps][inspect]") {
+  const ScratchFolder folder("inspect");
+  const std::string checkpoint = make_checkpoint(folder, "rpe-3-product-ctx-1-k-clip", "swin_micro_patch2_window7_28");
+  const std::string out = folder.file("page.html");
+  const Finished run = run_program({"inspect", "--checkpoint", checkpoint, make_image(folder), "--out", out, "--json"});
+  INFO(run.err);
+  REQUIRE(run.status == 0);
+  CHECK(run.json()["attention"].empty());
+  const std::string page = folder.read("page.html");
+  CHECK_THAT(page, Contains("36 = 0 + 6 × 6") && Contains("not looked at") && Contains("Not measured: no attention") &&
+                       Contains("No attention layer of this model works on the grid of image tokens"));
+  CHECK_THAT(page, Contains("<td>layers.1.blocks.3</td>") && Contains("layers.0.downsample.reduction.weight"));
 }
 
 TEST_CASE("inspect: what cannot be read or written is one error, and leaves no file", "[apps][inspect]") {

@@ -155,6 +155,10 @@ TEST_CASE("probe: modules and models take their parameters by name", "[apps]") {
   other.replace(other.find("[\"x\"]"), 5, "[\"y\"]");
   CHECK(probe.fails(probe.run(other, in), "deit_attention has no input 'y'; it takes x") == 2);
 
+  other = spec;
+  other.replace(other.find("rpe-1.9"), 7, "irpe-1.9");
+  CHECK(probe.fails(probe.run(other, in), "must be none, shaw, transformer-xl, huang, sasa, axial, or as rpe-") == 2);
+
   const Tensor image = normal({2, 3, 28, 28}, 8, Dtype::f32), cotangent = normal({2, 4}, 9, Dtype::f32);
   CHECK(probe.fails(
             probe.run(R"({"target":"model","name":"deit_micro_patch4_28","config":{"classes":4}})", {{"image", image}}),
@@ -168,6 +172,15 @@ TEST_CASE("probe: modules and models take their parameters by name", "[apps]") {
     const std::vector<double> ours = out.at(name).to_vector(), theirs = recorded.at(name).to_vector();
     REQUIRE(ours.size() == theirs.size());
     for (size_t i = 0; i < ours.size(); ++i) CHECK(std::abs(ours[i] - theirs[i]) < 1e-11);
+  }
+
+  for (const std::string rpe : {"huang", "sasa", "axial", "transformer-xl", "shaw"}) {
+    const std::string rival = R"({"target":"module","name":"deit_attention","init":true,
+        "config":{"dim":8,"heads":2,"grid":[3,4],"skip":1,"rpe":")" +
+                              rpe + "\"}}";
+    REQUIRE(probe.run(rival, {{"x", recorded.at("x")}, {"cotangent.out", recorded.at("cotangent.out")}}).status == 0);
+    const auto all = probe.out().tensors;
+    CHECK(std::any_of(all.begin(), all.end(), [](const auto& t) { return t.first.starts_with("grad.rpe"); }));
   }
 
   const std::string model =

@@ -29,7 +29,7 @@ TEST_CASE("program: wrong usage is one message that names what would be right, w
     CHECK(run.is_one_error());
     return run.err;
   };
-  CHECK_THAT(usage({}), Contains("which command? bench, ") && Contains(", probe, rpe, "));
+  CHECK_THAT(usage({}), Contains("which command? ablate, bench, ") && Contains(", probe, rpe, "));
   CHECK_THAT(usage({"gradchek"}), Contains("unknown command 'gradchek'; did you mean gradcheck?"));
   CHECK_THAT(usage({"ops", "--jsn"}), Contains("unknown flag --jsn; did you mean --json"));
   CHECK_THAT(usage({"ops", "--device=cpu", "--jsn=1"}), Contains("unknown flag --jsn; did you mean --json"));

@@ -1,7 +1,8 @@
+#include <cmath>
 #include <set>
 
 #include "data/image/image.h"
-#include "tests/apps/run_program.h"
+#include "tests/apps/tiny_runs.h"
 #include "tests/support/catch.h"
 
 using namespace vitrine;
@@ -9,6 +10,7 @@ using Catch::Matchers::Contains;
 using nlohmann::json;
 using testing::Finished;
 using testing::run_program;
+using testing::ScratchFolder;
 
 namespace {
 
@@ -98,6 +100,124 @@ TEST_CASE("rpe: --png draws one colour a bucket", "[apps][rpe]") {
   CHECK_THAT(lost.err, Contains("no/maps.png"));
 }
 
+TEST_CASE("rpe: --curve draws both index functions", "[apps][rpe]") {
+  const ScratchFolder folder("rpecurve");
+  const std::string file = folder.file("g.svg");
+  const Finished run = run_program({"rpe", "--ratio", "1.9", "--curve", file});
+  REQUIRE(run.status == 0);
+  CHECK(run.out == file + "\n");
+  const std::string svg = folder.read("g.svg");
+  CHECK_THAT(svg, Contains("g, piecewise") && Contains("h, clip") && Contains("relative position x") &&
+                      Contains("index of the bucket") && Contains("-3 to 3"));
+  const Finished both =
+      run_program({"rpe", "--ratio", "1.9", "--curve", file, "--method", "euc", "--grid", "2x2", "--json"});
+  CHECK(both.json()["num_buckets"] == 7);
+  CHECK(run_program({"rpe", "--ratio", "1.9", "--curve", folder.file("no/g.svg")}).status == 3);
+  CHECK(run_program({"rpe", "--ratio", "-1", "--curve", file}).status == 2);
+}
+
+namespace {
+
+/// Trains for an epoch with `rpe` and returns the checkpoint.
+std::string trained(const ScratchFolder& folder, const testing::TinyMnist& data, const std::string& rpe) {
+  const std::string out = folder.file(rpe);
+  REQUIRE(run_program({"train", "--data", "mnist:" + data.path, "--epochs", "1", "--batch-size", "16", "--lr", "0.01",
+                       "--rpe", rpe, "--out", out})
+              .status == 0);
+  return out + "/checkpoint.safetensors";
+}
+
+}  // namespace
+
+TEST_CASE("rpe --checkpoint: the term of a bias is the mean of its tables by bucket", "[apps][rpe]") {
+  const ScratchFolder folder("rpeterms");
+  const testing::TinyMnist data(folder);
+  const std::string checkpoint = trained(folder, data, "rpe-1.9-product-bias-0-k"), png = folder.file("terms.png");
+  const Finished run = run_program(
+      {"rpe", "--checkpoint", checkpoint, "--patches", "2,5;0,0", "--images", "19", "--png", png, "--json"});
+  INFO(run.err);
+  REQUIRE(run.status == 0);
+  const json all = run.json();
+  CHECK(all["images"] == 19);
+  REQUIRE(all["layers"].size() == 4);
+  const json ids =
+      run_program({"rpe", "--method", "product", "--ratio", "1.9", "--grid", "7x7", "--json"}).json()["ids"];
+  const data::Safetensors file = data::read_safetensors(checkpoint);
+  for (size_t layer = 0; layer < 4; ++layer) {
+    const std::string name = "blocks." + std::to_string(layer) + ".attn";
+    CHECK(all["layers"][layer]["layer"] == name);
+    const Tensor* table = file.find(name + ".rpe_k.lookup_table_bias");
+    REQUIRE(table);
+    const std::vector<double> bias = table->to_vector();  // [2 heads, 50]
+    const json& map = all["layers"][layer]["maps"][0];
+    CHECK(map["patch"] == json({2, 5}));
+    std::vector<double> right;
+    double mean = 0, largest = 0;
+    for (const int id : ids[2 * 7 + 5]) right.push_back((bias[size_t(id)] + bias[50 + size_t(id)]) / 2);
+    for (const double x : right) mean += x / 49;
+    for (size_t cell = 0; cell < 49; ++cell) {
+      CHECK(double(map["term"][cell / 7][cell % 7]) == Approx(right[cell] - mean).margin(1e-7));
+      largest = std::max(largest, std::abs(right[cell] - mean));
+    }
+    // It has learned something, but in the last block, where only the class token's query counts.
+    CHECK((largest > 1e-4) == (layer < 3));
+  }
+  CHECK(data::decode_image(png).width > 4 * 7 * 18);
+}
+
+TEST_CASE("rpe --checkpoint: contextual terms depend on the image, one value a bucket", "[apps][rpe]") {
+  const ScratchFolder folder("rpeterms");
+  const testing::TinyMnist data(folder);
+  const std::string checkpoint = trained(folder, data, "rpe-1.9-product-ctx-1-k");
+  data::Image image{.height = 28, .width = 28, .channels = 1, .pixels = {}};
+  for (int p = 0; p < 28 * 28; ++p) image.pixels.push_back(uint8_t(testing::stripes(3, 5, p)));
+  data::write_png(folder.file("three.png"), image);
+  const auto first_map = [&](std::vector<std::string> more) {
+    std::vector<std::string> words = {"rpe", "--checkpoint", checkpoint, "--patches", "3,3", "--json"};
+    words.insert(words.end(), more.begin(), more.end());
+    const Finished run = run_program(words);
+    INFO(run.err);
+    REQUIRE(run.status == 0);
+    return run.json()["layers"][0]["maps"][0]["term"];
+  };
+  const json mean = first_map({}), one = first_map({"--image", folder.file("three.png")});
+  CHECK(mean != one);
+  for (const json& map : {mean, one}) {
+    CHECK(map[0][0] == map[0][1]);  // of the offsets 2 and 3 to either side one bucket, as g has it
+    CHECK(map[5][2] == map[6][2]);
+    CHECK(map[3][2] != map[3][4]);
+  }
+}
+
+TEST_CASE("rpe --checkpoint: what does not fit is said once", "[apps][rpe]") {
+  const ScratchFolder folder("rpeterms");
+  const testing::TinyMnist data(folder);
+  const std::string with = trained(folder, data, "rpe-1.9-product-ctx-1-k"), png = folder.file("terms.png");
+  const auto fails = [&](std::vector<std::string> words, const std::string& part) {
+    words.insert(words.begin(), {"rpe", "--checkpoint"});
+    const Finished run = run_program(words);
+    INFO(run.err);
+    CHECK(run.is_one_error());
+    CHECK_THAT(run.err, Contains(part));
+    CHECK(!std::filesystem::exists(png));
+    return run.status;
+  };
+  for (const char* rpe : {"none", "rpe-1.9-product-ctx-1-v"}) {
+    const std::string without = trained(folder, data, rpe);
+    CHECK(fails({without, "--png", png}, without + ": the model's relative positions add nothing to its logits") == 3);
+  }
+  CHECK(fails({with}, "--checkpoint needs --png FILE to draw into, or --json") == 2);
+  CHECK(fails({with, "--png", png, "--grid", "7x7"}, "leave --method, --ratio, --grid and --curve out") == 2);
+  CHECK(fails({with, "--png", png, "--images", "0"}, "--images must be at least 1") == 2);
+  for (const char* patches : {"3", "3,", "3;3", "a,b", "3,3;", "3,3 4,4"})
+    CHECK(fails({with, "--png", png, "--patches", patches}, "write ROW,COLUMN;ROW,COLUMN") == 2);
+  for (const char* patches : {"7,0", "0,7", "-1,0", "0,0;3,9"})
+    CHECK(fails({with, "--png", png, "--patches", patches}, "outside of the model's grid of 7 x 7") == 2);
+  CHECK(fails({folder.file("lost"), "--png", png}, "lost: no such file") == 3);
+  CHECK(fails({with, "--png", png, "--image", folder.write("no.png", "x")}, "no.png") == 3);
+  CHECK(fails({with, "--png", folder.file("no/terms.png")}, "no/terms.png") == 3);
+}
+
 TEST_CASE("rpe: wrong usage says what would be right", "[apps][rpe]") {
   const auto usage = [](const char* method, const char* ratio, const char* grid, const char* skip = "0") {
     const Finished run =
@@ -119,4 +239,5 @@ TEST_CASE("rpe: wrong usage says what would be right", "[apps][rpe]") {
   CHECK_THAT(usage("product", "1e9", "4x4"), Contains("at most 1000"));
   CHECK_THAT(usage("product", "big", "4x4"), Contains("--ratio"));
   CHECK(run_program({"rpe", "--method", "euc", "--ratio", "2"}).status == 2);
+  CHECK_THAT(run_program({"rpe"}).err, Contains("give --method, --ratio and --grid; or --ratio and --curve; or"));
 }

@@ -5,6 +5,7 @@
 
 #include "data/checkpoint/safetensors.h"
 #include "data/image/image.h"
+#include "models/classifier.h"
 #include "tests/apps/tiny_runs.h"
 #include "tests/support/catch.h"
 
@@ -317,4 +318,82 @@ TEST_CASE("train: a full disk loses nothing that was there", "[apps]") {
   CHECK(run.err.find("checkpoint.safetensors") != std::string::npos);
   CHECK(folder.read("run/checkpoint.safetensors") == before);
   CHECK_FALSE(std::filesystem::exists(folder.file("other") + "/checkpoint.safetensors"));
+}
+
+TEST_CASE("train: earlier relative positions and generators travel through a checkpoint", "[apps]") {
+  const ScratchFolder folder("rivals");
+  const TinyMnist data(folder, 32, 16);
+  for (const std::string method : {"shaw", "transformer-xl", "huang", "sasa", "axial", "peg"}) {
+    INFO(method);
+    const std::string out = folder.file(method), flag = method == "peg" ? "--ape" : "--rpe";
+    REQUIRE(run_program(train_words(data, out, {"--epochs", "1", flag, method})).status == 0);
+    CHECK(nlohmann::json::parse(std::ifstream(out + "/config.json"))[flag.substr(2)] == method);
+    const std::string checkpoint = out + "/checkpoint.safetensors";
+    CHECK(run_program({"eval", "--checkpoint", checkpoint, "--json"}).json()["loss"] == metrics(out)[0]["test_loss"]);
+    const std::string name = method == "peg"    ? "pos_block.2.proj.0.weight"
+                             : method == "shaw" ? "blocks.0.attn.rpe_k.lookup_table_weight"
+                                                : "blocks.0.attn.rpe.";
+    const auto tensors = data::read_safetensors(checkpoint).tensors;
+    CHECK(std::any_of(tensors.begin(), tensors.end(), [&](const auto& t) { return t.first.starts_with(name); }));
+  }
+  const Finished wrong = run_program(train_words(data, folder.file("wrong"), {"--rpe", "hunag"}));
+  CHECK(wrong.status == 2);
+  CHECK(wrong.is_one_error());
+  CHECK(wrong.err.find("must be none, shaw, transformer-xl, huang, sasa, axial, or as rpe-") != std::string::npos);
+}
+
+TEST_CASE("train: starts from weights of another program, and says what of them it took", "[apps]") {
+  const ScratchFolder folder("finetune");
+  const TinyMnist data(folder);
+  // Weights of 7 classes at 20 pixels, without a description, as another program would leave them.
+  Generator rng{.seed = 2};
+  const auto other =
+      models::make_classifier({.rng = &rng}, "deit_micro_patch4_28", {.num_classes = 7, .image_size = 20});
+  const std::string weights = folder.file("weights.safetensors"), out = folder.file("run");
+  data::write_safetensors(weights, {.tensors = other->state_dict()});
+  const std::vector<std::string> fine = {"--epochs", "1", "--rpe", "none", "--lr", "0", "--finetune", weights};
+  const Finished run = run_program(train_words(data, out, [&] {
+    std::vector<std::string> words = fine;
+    words.push_back("--json");
+    return words;
+  }()));
+  INFO(run.err);
+  REQUIRE(run.status == 0);
+  const auto report = run.json().at("finetune");
+  CHECK(report["resized"][0]["name"] == "pos_embed");
+  CHECK(report["resized"][0]["what"] == "1 + 5 x 5 to 1 + 7 x 7 positions");
+  CHECK(report["initial"] == nlohmann::json({"head.weight", "head.bias"}));
+  CHECK(report["loaded"].size() == other->state_dict().size() - 3);
+  CHECK(run.err.find("weights.safetensors: 53 tensors loaded as they are; 1 resized: pos_embed") != std::string::npos);
+  // A learning rate of 0: what was trained is what was loaded.
+  const data::Safetensors trained = data::read_safetensors(out + "/checkpoint.safetensors");
+  for (const auto& [name, t] : other->state_dict())
+    if (name != "pos_embed" && !name.starts_with("head.")) CHECK(trained.at(name).to_vector() == t.to_vector());
+  CHECK(run_program({"train", "--resume", "--out", out}).status == 0);  // without reading the weights again
+
+  // Evaluation of weights alone: they say the number of classes, the command says the model.
+  const std::vector<std::string> eval = {"eval", "--checkpoint", weights};
+  const auto with = [](std::vector<std::string> words, const std::vector<std::string>& more) {
+    words.insert(words.end(), more.begin(), more.end());
+    return run_program(words);
+  };
+  const std::vector<std::string> named = {"--model", "deit_micro_patch4_28"};
+  CHECK(with(eval, {}).err.find("weights alone need --model NAME") != std::string::npos);
+  CHECK(with(eval, {}).status == 3);
+  CHECK(with(eval, named).err.find("weights alone need --data") != std::string::npos);
+  CHECK(with(eval, named).status == 2);
+  CHECK(with(eval, {"--data", "shapes", "--model", "deit_tiny_patch4_32"}).err.find("do not fit the model; ") !=
+        std::string::npos);
+  CHECK(with({"predict", "--checkpoint", out + "/best.safetensors", "a.png"}, named).err.find("states its own model") !=
+        std::string::npos);
+  std::vector<std::string> ten = eval;
+  ten.insert(ten.end(), {"--data", "mnist:" + data.path, "--model", "deit_micro_patch4_28"});
+  CHECK(with(ten, {}).err.find("10 classes, but the model's head has 7") != std::string::npos);
+  data::write_safetensors(weights,
+                          {.tensors = models::make_classifier({.rng = &rng}, "deit_micro_patch4_28")->state_dict()});
+  const Finished judged = with(ten, {"--json"});
+  INFO(judged.err);
+  REQUIRE(judged.status == 0);
+  CHECK(judged.json().at("images") == 40);
+  CHECK(judged.json().at("weights").at("initial").empty());
 }

@@ -133,6 +133,10 @@ def patch_embed(t, a):
     return F.conv2d(t[0], t[1], t[2], stride=t[1].shape[-1]).flatten(2).transpose(1, 2)
 
 
+def depthwise_conv2d(t, a):
+    return F.conv2d(t[0], t[1], t[2], padding=t[1].shape[-1] // 2, groups=t[1].shape[0])
+
+
 def pad(t, a):
     widths = a["widths"]  # [before, after] of each dim, the first dim first; torch begins with the last
     pairs = [widths[i:i + 2] for i in range(0, len(widths), 2)]
@@ -159,6 +163,7 @@ OPS = {
     "embedding": embedding,
     "patchify": patchify,
     "patch_embed": patch_embed,
+    "depthwise_conv2d": depthwise_conv2d,
     "pad": pad,
     "gelu": elementwise(F.gelu),
     "gelu_tanh": lambda t, a: F.gelu(t[0], approximate="tanh"),

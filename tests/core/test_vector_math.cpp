@@ -113,6 +113,8 @@ void check_all(uint32_t step) {
                     step, [](float x) { return vm::exp(x); }, exp_reference));
   report("exp_weight", worst_error(
                            step, [](float x) { return x > 88 ? NAN : vm::exp_weight(x); }, exp_weight_reference));
+  const auto exp_weights = [](float x) { return x > 88 ? NAN : vm::exp_weight(simd::broadcast(x))[0]; };
+  report("of vectors", worst_error(step, exp_weights, exp_weight_reference));
   report("log", worst_error(
                     step, [](float x) { return vm::log(x); }, [](double x) { return std::log(x); }));
   report("log1p", worst_error(

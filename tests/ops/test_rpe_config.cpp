@@ -1,3 +1,5 @@
+#include <set>
+
 #include "core/random.h"
 #include "ops/relpos/relpos_rows.h"
 #include "ops/relpos/rpe_config.h"
@@ -127,6 +129,35 @@ void check_rows(const RelposIndex& index, bool mirrored) {
 }
 
 }  // namespace
+
+TEST_CASE("the buckets in use are those of the ids, and the view of them agrees", "[unit]") {
+  for (const char* text : {"rpe-1.9-product-ctx-1-k", "rpe-20-cross-ctx-1-k", "rpe-20-euc-ctx-1-k",
+                           "rpe-33-quant-ctx-1-k", "rpe-6.0-product-ctx-1-k"}) {
+    for (const auto& [height, width, skip] : {std::array<int64_t, 3>{6, 6, 1}, {3, 5, 0}, {1, 7, 2}}) {
+      INFO(text << " on " << height << " x " << width << ", " << skip << " extra");
+      for (const RelposIndex& index : rpe_indices(*parse_rpe(text), height, width, skip, Device::cpu())) {
+        const UsedRows<float>& used = used_rows<float>(index);
+        CHECK(&used == &used_rows<float>(index));
+        const int64_t n = index.keys;
+        const std::vector<double> ids = index.ids().to_vector();
+        const std::set<int64_t> expected(ids.begin(), ids.end());
+        CHECK(used.ids == std::vector<int64_t>(expected.begin(), expected.end()));
+        CHECK(used.rows.buckets() == int64_t(used.ids.size()));
+        // A table that holds the ids of the whole index gives them back.
+        const std::vector<float> table(used.ids.begin(), used.ids.end());
+        for (int64_t i = 0; i < n; ++i) {
+          std::vector<float> row(static_cast<size_t>(n)), mirrored = row;
+          used.rows.add_lookup(i, table.data(), row.data());
+          used.mirrored.add_lookup(i, table.data(), mirrored.data());
+          for (int64_t j = 0; j < n; ++j) {
+            CHECK(row[size_t(j)] == float(ids[size_t(i * n + j)]));
+            CHECK(mirrored[size_t(j)] == float(ids[size_t(j * n + i)]));
+          }
+        }
+      }
+    }
+  }
+}
 
 TEST_CASE("the CPU's view of an index agrees with its ids", "[unit]") {
   for (const char* text : {"rpe-1.9-product-ctx-1-k", "rpe-20-cross-ctx-1-k", "rpe-1.9-euc-ctx-1-k",

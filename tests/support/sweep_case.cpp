@@ -35,7 +35,7 @@ int64_t input_elements(const Sample& sample) {
 
 /// Every access of a kernel is checked there; a sample of this size still has partial tiles.
 void keep_small(std::vector<Sample>& samples) {
-  constexpr int64_t kSmall = 6144;
+  constexpr int64_t kSmall = 8192;
   const auto smaller = [](const Sample& a, const Sample& b) { return input_elements(a) < input_elements(b); };
   const auto least = std::min_element(samples.begin(), samples.end(), smaller);
   if (least == samples.end()) return;

@@ -1,0 +1,22 @@
+#pragma once
+#include <nlohmann/json.hpp>
+
+#include "data/checkpoint/checkpoint.h"
+#include "models/pretrained.h"
+
+/// Weights without a description, as PyTorch programs write them. Shared by train, eval, predict and inspect.
+namespace vitrine::apps {
+
+/// The names that belong to the weights, without those of an optimizer and of averaged weights beside them, and
+/// without a wrapper's prefix.
+nn::NamedTensors weights_of(const data::Safetensors& content);
+
+/// load_pretrained with the file's name in front of what goes wrong; says on stderr what was loaded.
+/// @throws IoError if the weights do not fit
+models::PretrainedReport load_weights(models::Classifier& model, const nn::NamedTensors& weights, models::Fit fit,
+                                      const std::string& file);
+
+/// {"loaded": [names], "resized": [{"name", "what"}], "left_out": [{"name", "what"}], "initial": [names]}
+nlohmann::ordered_json report_json(const models::PretrainedReport& report);
+
+}  // namespace vitrine::apps
