@@ -31,10 +31,13 @@ int eval(const Flags& flags) {
   check<ValueError>(dataset->one_size() || loaded.report ||
                         (names.size() <= known.size() && std::equal(names.begin(), names.end(), known.begin())),
                     "{}: its classes are not those that the model was trained on", dataset->description());
+  // Weights alone do not know how the images of a data set become numbers; the data set does.
+  const data::Preprocessing input =
+      loaded.report && dataset->one_size() ? dataset->preprocessing() : loaded.spec.preprocessing;
   SkippedImages skipped(*dataset);
   Progress progress("eval", "images", dataset->size());
-  const Accuracy found = evaluate(*loaded.model, *dataset, loaded.spec.preprocessing, device, flags.dtype(),
-                                  flags.batch_size, flags.workers, [&](int64_t images) {
+  const Accuracy found = evaluate(*loaded.model, *dataset, input, device, flags.dtype(), flags.batch_size,
+                                  flags.workers, [&](int64_t images) {
                                     skipped.tell(&progress);
                                     progress.update(images);
                                     return true;
@@ -42,19 +45,15 @@ int eval(const Flags& flags) {
   progress.clear();
   skipped.summary();
   if (flags.json) {
-    nlohmann::ordered_json document = {{"top1", found.top1},
-                                       {"top5", found.top5},
-                                       {"loss", found.loss},
-                                       {"images", found.images},
-                                       {"crop", loaded.spec.preprocessing.crop},
-                                       {"images_per_s", found.images_per_s}};
+    nlohmann::ordered_json document = {{"top1", found.top1}, {"top5", found.top5},
+                                       {"loss", found.loss}, {"images", found.images},
+                                       {"crop", input.crop}, {"images_per_s", found.images_per_s}};
     if (loaded.report) document["weights"] = report_json(*loaded.report);
     print_json(document);
   } else {
     std::cout << format("{}\ntop-1 {} %  top-5 {} %  loss {}  {} images at crop {}, {} images/s\n",
                         dataset->description(), significant(found.top1, 4), significant(found.top5, 4),
-                        significant(found.loss, 4), found.images, loaded.spec.preprocessing.crop,
-                        significant(found.images_per_s));
+                        significant(found.loss, 4), found.images, input.crop, significant(found.images_per_s));
   }
   return kDone;
 }
