@@ -8,7 +8,7 @@ namespace vitrine {
 /// y_j += table[ids_j] for j < n. Every id is in [0, size), and y lies outside of the table. A float table of up to 64
 /// entries is read from registers.
 template <class T>
-inline void add_lookup(const T* table, int64_t size, const int32_t* ids, int64_t n, T* __restrict y) {
+inline void add_lookup(const T* table, [[maybe_unused]] int64_t size, const int32_t* ids, int64_t n, T* __restrict y) {
 #if defined(__AVX512F__)
   if constexpr (sizeof(T) == 4) {
     if (size <= 64) {

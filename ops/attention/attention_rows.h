@@ -234,7 +234,8 @@ void backward_head(const AttentionInputs& in, const Terms& terms, int64_t bh, co
       if (head.needs_dv) head.sum_weights(p_row, at + i);
       head.sum_scores(ds_row, at + i);
     }
-    // Of p only sums over rows are needed, which leaves room for those of ds: a row below.
+    // Of p only sums over rows are needed, which leaves room for those of ds: a row below. Blocks have an even number
+    // of rows, so this one exists below the last row too.
     const auto p_t = weights_by_rows<T>(p, rows, all_values, stride, p);
     const auto ds_t = weights_by_rows<T>(ds, rows, all_keys, stride, p + stride);
     const E* ds_rows = weights_side_by_side<T>(ds, rows, all_keys, stride);

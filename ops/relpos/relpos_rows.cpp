@@ -177,7 +177,7 @@ void RelposRows<A>::add_columns(int64_t i, const A* table, A* y) const {
   for (int64_t c = 0; c < width_; c += kLanes) {
     const int n = int(std::min(kLanes, width_ - c));
     const Pieces all = pieces(i - skip_, c / kLanes);
-    with_constant<kUnrolled>(all.count, [&](auto count) {
+    with_constant<kMostPieces>(all.count, [&](auto count) {
       const Places places(all, count);
       auto next = simd::load_first(y + c, n);
       for (int64_t r = 0; r < height_; ++r) {
@@ -207,7 +207,7 @@ void RelposRows<A>::add_column_sums(int64_t i, const A* x, A* sums) const {
   for (int64_t c = 0; c < width_; c += kLanes) {
     const int n = int(std::min(kLanes, width_ - c));
     const Pieces all = pieces(i - skip_, c / kLanes);
-    with_constant<kUnrolled>(all.count, [&](auto count) {
+    with_constant<kMostPieces>(all.count, [&](auto count) {
       const Places places(all, count);
       for (int64_t r = 0; r < height_; ++r) {
         const auto value = simd::load_first(x + r * width_ + c, n);

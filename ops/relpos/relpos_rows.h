@@ -49,6 +49,7 @@ class RelposRows {
 
  private:
   static constexpr int64_t kLanes = simd::kLanes<A>;
+  static constexpr int kMostPieces = kLanes < 7 ? int(kLanes) : 7;  ///< of a vector, that loops are unrolled for
   /// Adjacent columns with one id, within a vector of columns.
   struct Piece {
     int32_t id, first, last;  ///< columns [first, last) of the vector

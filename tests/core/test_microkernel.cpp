@@ -41,19 +41,20 @@ product_t<T> product(T a, T b) {
 
 /// C in a frame of `guard` values; the product must write the inside and nothing else.
 template <class T>
-bool product_is_exact(int64_t m, int64_t n, int64_t k, bool transposed, bool accumulate) {
+bool product_is_exact(int64_t m, int64_t n, int64_t k, bool transposed, bool accumulate, int factor) {
   const int64_t lda = (transposed ? m : k) + 3, ldb = n + 5, ldc = n + 2;
   const auto a = integers<T>((transposed ? k : m) * lda, 1), b = integers<T>(k * ldb, 2);
   const auto before = integers<product_t<T>>((m + 1) * ldc, 3);
   auto c = before;
   const Strides2 sa = transposed ? Strides2{1, lda} : Strides2{lda, 1};
-  gemm_small<T>(m, n, k, a.data(), sa, b.data(), ldb, c.data(), ldc, accumulate);
+  gemm_small<T>(m, n, k, a.data(), sa, b.data(), ldb, c.data(), ldc, accumulate, product_t<T>(factor));
   for (int64_t i = 0; i <= m; ++i)
     for (int64_t j = 0; j < ldc; ++j) {
       product_t<T> want = before[size_t(i * ldc + j)];
       if (i < m && j < n) {
-        if (!accumulate) want = 0;
-        for (int64_t p = 0; p < k; ++p) want += product(a[size_t(i * sa.row + p * sa.column)], b[size_t(p * ldb + j)]);
+        product_t<T> sum = 0;
+        for (int64_t p = 0; p < k; ++p) sum += product(a[size_t(i * sa.row + p * sa.column)], b[size_t(p * ldb + j)]);
+        want = product_t<T>(factor) * sum + (accumulate ? want : 0);
       }
       if (c[size_t(i * ldc + j)] != want) return false;
     }
@@ -67,7 +68,7 @@ void check_products() {
       for (int64_t k : {0, 1, 64})
         for (int bits = 0; bits < 4; ++bits) {
           INFO("m " << m << " n " << n << " k " << k << " transposed " << (bits & 1) << " accumulate " << (bits >> 1));
-          CHECK(product_is_exact<T>(m, n, k, bits & 1, bits >> 1));
+          CHECK(product_is_exact<T>(m, n, k, bits & 1, bits >> 1, bits == 2 ? 1 : 3));
         }
 }
 
