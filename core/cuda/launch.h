@@ -74,7 +74,7 @@ void launch(const char* name, void (*kernel)(P...), LaunchShape shape, A&&... ar
     throw CudaError(std::string(name) + ": launch: the grid is too large");
   }
   // A kernel may use 48 KiB unasked, static arrays included; asking for a smaller amount than that does no harm.
-  if (shape.shared.count > (16 << 10)) {
+  if (shape.shared.count > (8 << 10)) {
     check_launch(cudaFuncSetAttribute(reinterpret_cast<const void*>(kernel),
                                       cudaFuncAttributeMaxDynamicSharedMemorySize, int(shape.shared.count)),
                  name, "shared memory");

@@ -15,9 +15,9 @@
 /// Shared memory, from the dynamic part (RpeMmaTerms lists it; K buckets):
 ///   ids       bytes as above
 ///   places    [64] of the tile's rows
-///   own,      [64, stride] f32: products of rows with all buckets. stride = 4 mod 8, so that the 8 rows of an
-///   other,    accumulator start 4 banks apart from each other and near buckets of one row do not collide. A bias is
-///   products  one row of K, stride 0.
+///   own,      [64, stride] f32: unscaled products of rows with all buckets. stride = 4 mod 8, so that the 8 rows of
+///   other,    an accumulator start 4 banks apart from each other and near buckets of one row do not collide. A bias
+///   products  is one row of K, stride 0.
 ///   tables    [K rounded up to 64, D + 8]: those whose products with every tile are made
 ///   weights,  [64, 36] words: a tile of z p and of ds as pairs of bf16, own row by own row
 ///   scores
@@ -55,6 +55,7 @@ struct RpeMmaTerms {
   class Lines;
 };
 
+/// The 64 rows of a block, of which each warp has 16. What its public functions do is listed at mma::NoTerms.
 template <int D, bool kQueries>
 class RpeMmaTerms::Lines {
  public:
