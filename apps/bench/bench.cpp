@@ -39,7 +39,7 @@ struct Options : CommonFlags {
     app.add_option("--model", model, "models: this model (default: the suite's own rows)");
     app.add_option("--batch-size", batch_size, "models: images at once (default: the suite's own)")
         ->check(CLI::PositiveNumber);
-    app.add_option("--rpe", rpe, "models: relative positions, such as rpe-1.9-product-ctx-1-k, or none");
+    app.add_option("--rpe", rpe, "models: relative positions, as those of vitrine train");
     app.add_flag("--profile", profile, "models: time by op instead of rows");
     app.add_flag("--eager", eager, "models: the peer may not compile, which takes it minutes");
     app.add_option("--peer", peer, "python with torch, to compare with (default: $VITRINE_PEER_PYTHON)");

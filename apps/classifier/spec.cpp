@@ -123,13 +123,12 @@ LoadedClassifier load_weights_alone(const std::string& file, Device device, cons
   loaded.model = loaded.spec.make(device, unused);
   const int64_t size = loaded.model->image_size(), classes = loaded.model->num_classes();
   options.image_size = size, options.num_classes = classes;
-  // The evaluation of the reference programs (deit 3.8).
   loaded.spec.preprocessing = {.height = size,
                                .width = size,
                                .grey = false,
                                .mean = {0.485, 0.456, 0.406},
                                .std = {0.229, 0.224, 0.225},
-                               .crop = size > 32 ? 0.875 : 1};
+                               .crop = size > data::kSmallInput ? data::kEvaluationCrop : 1};
   for (int64_t c = 0; c < classes; ++c) loaded.spec.labels.push_back(format("class {}", c));
   loaded.report = load_weights(*loaded.model, weights, models::Fit::evaluate, file);
   loaded.model->eval();

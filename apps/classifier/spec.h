@@ -52,8 +52,8 @@ struct LoadedClassifier {
   std::optional<models::PretrainedReport> report;  ///< of weights alone
 };
 /// Loads a checkpoint of `train`, or a file of weights alone (safetensors, .pth, .npz) into the model that `weights`
-/// names. Weights alone tell the number of classes; inputs are then normalised by ImageNet's mean and deviation, and
-/// classes have numbers for labels.
+/// names. Weights alone tell the number of classes; inputs are then cropped and normalised as the reference programs do
+/// for ImageNet, and classes have numbers for labels.
 /// @param ema  take the averaged weights
 /// @throws IoError if the file cannot be read, is of no known model, or holds weights that do not fit; UsageError if it
 ///         states its model and `weights` does too

@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "apps/cli.h"
+#include "data/image/preprocessing.h"
 
 namespace vitrine::apps {
 
@@ -31,7 +32,7 @@ struct TrainConfig {
   std::string mixup_mode = "batch";
   int64_t mix_group = 64;
   bool repeated_aug = false;
-  double eval_crop_ratio = 0.875;
+  double eval_crop_ratio = data::kEvaluationCrop;
   uint64_t seed = 0;
   std::string precision = "f32";
 

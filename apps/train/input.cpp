@@ -5,8 +5,6 @@
 namespace vitrine::apps {
 namespace {
 
-constexpr int64_t kSmall = 32;
-
 /// Runs `make`; values that it does not take are wrong flags.
 template <class F>
 auto from_flags(F&& make) {
@@ -24,11 +22,10 @@ auto from_flags(F&& make) {
 data::Preprocessing input_of(const TrainConfig& config, const data::Dataset& dataset) {
   data::Preprocessing input = dataset.preprocessing();
   if (dataset.one_size()) return input;
-  Generator unused;
   const int64_t size =
-      config.image_size ? config.image_size : models::make_classifier({.rng = &unused}, config.model)->image_size();
+      config.image_size ? config.image_size : models::make_classifier({.blank = true}, config.model)->image_size();
   input.height = input.width = size;
-  input.crop = size > kSmall ? config.eval_crop_ratio : 1;
+  input.crop = size > data::kSmallInput ? config.eval_crop_ratio : 1;
   return input;
 }
 
@@ -44,7 +41,7 @@ data::LoaderOptions loader_options(const TrainConfig& config, const data::Datase
                                 .preprocessing = input};
     options.augment = {.flip = config.flip,
                        .pad_crop = config.pad_crop,
-                       .resized_crop = !dataset.one_size() && input.height > kSmall && config.pad_crop == 0,
+                       .resized_crop = !dataset.one_size() && input.height > data::kSmallInput && config.pad_crop == 0,
                        .color_jitter = config.color_jitter,
                        .interpolation = data::parse_interpolation(config.train_interpolation),
                        .erasing = {.probability = config.reprob,

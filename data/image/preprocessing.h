@@ -14,6 +14,11 @@ struct Preprocessing {
   double crop = 1;  ///< how much of the shorter side an evaluation sees
 };
 
+/// Inputs of at most so many pixels a side are evaluated whole and trained without random resized crops (deit 3.3).
+inline constexpr int64_t kSmallInput = 32;
+/// The crop of the reference programs' evaluation (deit 3.8).
+inline constexpr double kEvaluationCrop = 0.875;
+
 /// x[c] for every channel and pixel value, computed in f64 and rounded once.
 class PixelTable {
  public:

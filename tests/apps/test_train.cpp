@@ -386,6 +386,15 @@ TEST_CASE("train: starts from weights of another program, and says what of them 
         std::string::npos);
   CHECK(with({"predict", "--checkpoint", out + "/best.safetensors", "a.png"}, named).err.find("states its own model") !=
         std::string::npos);
+  // Weights alone are judged on the data's own mean and deviation: the numbers of the run that they come from.
+  data::write_safetensors(weights, {.tensors = trained.tensors});
+  const Finished again =
+      with(eval, {"--data", "mnist:" + data.path, "--model", "deit_micro_patch4_28", "--rpe", "none", "--json"});
+  INFO(again.err);
+  REQUIRE(again.status == 0);
+  CHECK(again.json()["loss"] == metrics(out)[0]["test_loss"]);
+  CHECK(again.json()["crop"] == 1.0);
+  data::write_safetensors(weights, {.tensors = other->state_dict()});
   std::vector<std::string> ten = eval;
   ten.insert(ten.end(), {"--data", "mnist:" + data.path, "--model", "deit_micro_patch4_28"});
   CHECK(with(ten, {}).err.find("10 classes, but the model's head has 7") != std::string::npos);

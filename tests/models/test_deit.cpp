@@ -164,18 +164,7 @@ TEST_CASE("deit: training overfits eight images, with relative positions everywh
   DeiTConfig config = small(false);
   config.rpe = ops::parse_rpe("rpe-1.9-product-ctx-1-qkv");
   DeiT model({.rng = &rng}, config);
-  const Tensor images = random_normal({8, 3, 12, 12}, rng);
-  const Tensor target = from_vector({0, 1, 2, 3, 4, 0, 1, 2}, {8}, {.dtype = Dtype::i64});
-  auto optimizer = nn::make_adamw(nn::decay_groups(model.parameters(), 0.05));
-  double loss = 0;
-  for (int step = 0; step < 150; ++step) {
-    const Tensor l = ops::cross_entropy(model(images), target);
-    model.zero_grad();
-    l.backward();
-    optimizer->step(3e-3);
-    loss = l.item();
-  }
-  CHECK(loss < 0.05);
+  CHECK(overfit(model, rng, 150, 3e-3) < 0.05);
   for (const auto& [name, p] : model.parameters()) {
     // Of the last block only the class token's query counts, and all its pairs are in one bucket.
     if (!name.starts_with("blocks.0.attn.rpe")) continue;

@@ -1,9 +1,7 @@
 #include <cmath>
 
 #include "models/deit/deit.h"
-#include "nn/optim/optimizer.h"
-#include "ops/cross_entropy/cross_entropy.h"
-#include "tests/support/catch.h"
+#include "tests/support/models.h"
 
 using namespace vitrine;
 
@@ -127,20 +125,9 @@ TEST_CASE("models with earlier relative positions and with generators train", "[
     models::DeiT model({.rng = &rng}, config);
     CHECK(model.pos_embed.defined() == !peg);
     CHECK(model.pos_block.size() == (peg ? 1 : 0));  // none after the last block
-    const Tensor images = random_normal({8, 3, 12, 12}, rng);
-    const Tensor target = from_vector({0, 1, 2, 3, 4, 0, 1, 2}, {8}, {.dtype = Dtype::i64});
-    auto optimizer = nn::make_adamw(nn::decay_groups(model.parameters(), 0.05));
     std::vector<std::pair<std::string, std::vector<double>>> before;
     for (const auto& [name, p] : model.parameters()) before.emplace_back(name, p.to_vector());
-    double loss = 0;
-    for (int step = 0; step < 100; ++step) {
-      const Tensor l = ops::cross_entropy(model(images), target);
-      model.zero_grad();
-      l.backward();
-      optimizer->step(3e-3);
-      loss = l.item();
-    }
-    CHECK(loss < 0.1);
+    CHECK(testing::overfit(model, rng, 100, 3e-3) < 0.1);
     const nn::NamedTensors after = model.parameters();
     for (size_t i = 0; i < after.size(); ++i) {
       const auto& [name, p] = after[i];

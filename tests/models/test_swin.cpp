@@ -234,20 +234,9 @@ TEST_CASE("swin: training overfits eight images", "[model]") {
     SwinConfig config = small(rpe);
     config.drop_path = 0.05;
     Swin model({.rng = &rng}, config);
-    const Tensor images = random_normal({8, 3, 24, 24}, rng);
-    const Tensor target = from_vector({0, 1, 2, 3, 4, 0, 1, 2}, {8}, {.dtype = Dtype::i64});
-    auto optimizer = nn::make_adamw(nn::decay_groups(model.parameters(), 0.05));
     std::vector<std::vector<double>> before;
     for (const auto& [name, p] : model.parameters()) before.push_back(p.to_vector());
-    for (int step = 0; step < 100; ++step) {
-      const Tensor loss = ops::cross_entropy(model(images), target);
-      model.zero_grad();
-      loss.backward();
-      optimizer->step(5e-3);
-    }
-    model.eval();
-    const NoGrad no_grad;
-    CHECK(ops::cross_entropy(model(images), target).item() < 0.05);
+    CHECK(overfit(model, rng, 100, 5e-3) < 0.05);
     const nn::NamedTensors after = model.parameters();
     for (size_t i = 0; i < after.size(); ++i) {
       INFO(after[i].first);

@@ -6,7 +6,9 @@
 #include "core/error.h"
 #include "core/random.h"
 #include "data/checkpoint/safetensors.h"
-#include "nn/module.h"
+#include "models/classifier.h"
+#include "nn/optim/optimizer.h"
+#include "ops/cross_entropy/cross_entropy.h"
 #include "tests/support/catch.h"
 
 /// What tests of models share.
@@ -66,6 +68,23 @@ void check_gradients(nn::Module& module, Call&& call, const Tensor& x) {
     const double scale = std::max(1e-3, std::sqrt(dot(leaf.grad(), leaf.grad())));
     CHECK(std::abs(dot(leaf.grad(), direction) / kStep - (up - down) / (2 * kStep)) < kTolerance * scale);
   }
+}
+
+/// Trains on eight random images of five classes by AdamW. Returns their loss in evaluation mode, in which it leaves
+/// the model.
+inline double overfit(models::Classifier& model, Generator& rng, int steps, double lr) {
+  const Tensor images = random_normal({8, 3, model.image_size(), model.image_size()}, rng);
+  const Tensor target = from_vector({0, 1, 2, 3, 4, 0, 1, 2}, {8}, {.dtype = Dtype::i64});
+  auto optimizer = nn::make_adamw(nn::decay_groups(model.parameters(), 0.05));
+  for (int step = 0; step < steps; ++step) {
+    const Tensor loss = ops::cross_entropy(model.logits(images), target);
+    model.zero_grad();
+    loss.backward();
+    optimizer->step(lr);
+  }
+  model.eval();
+  const NoGrad no_grad;
+  return ops::cross_entropy(model.logits(images), target).item();
 }
 
 /// The message of the error that `f` throws.
