@@ -88,7 +88,7 @@ TEST_CASE("bad arguments give one error that names them", "[unit]") {
   CHECK_THROWS_WITH((Shape{1, 1, 1, 1, 1, 1, 1, 1, 1}), "shape: more than 8 dimensions");
 }
 
-TEST_CASE("every dtype converts to every other", "[unit]") {
+TEST_CASE("every dtype converts to every other", "[unit][emulated]") {
   const Device device = GENERATE(Device::cpu(), Device::emulated());
   for (Dtype from : kAllDtypes) {
     const Tensor x = from_vector({0, 1, 3}, {3}, {.dtype = from, .device = device});
@@ -122,7 +122,7 @@ TEST_CASE("16-bit floats round to nearest even and keep NaN", "[unit]") {
   }
 }
 
-TEST_CASE("copies cross devices, dtypes and layouts", "[unit]") {
+TEST_CASE("copies cross devices, dtypes and layouts", "[unit][emulated]") {
   const Device device = GENERATE(Device::cpu(), Device::emulated());
   const Tensor x = counted({3, 4}, {.dtype = Dtype::f64, .device = device});
   Tensor y = zeros({2, 4, 3}, {.device = device});
@@ -135,7 +135,7 @@ TEST_CASE("copies cross devices, dtypes and layouts", "[unit]") {
   CHECK(x.to(Device::cpu()).to(device).to_vector() == count(12));
 }
 
-TEST_CASE("in place arithmetic", "[unit]") {
+TEST_CASE("in place arithmetic", "[unit][emulated]") {
   const Device device = GENERATE(Device::cpu(), Device::emulated());
   Tensor x = counted({5}, {.device = device});
   x.add_(x.clone()).mul_(0.5);
@@ -145,7 +145,7 @@ TEST_CASE("in place arithmetic", "[unit]") {
   CHECK(x.to_vector() == std::vector<double>(5, 0));
 }
 
-TEST_CASE("sum_to reduces the dims that were broadcast", "[unit]") {
+TEST_CASE("sum_to reduces the dims that were broadcast", "[unit][emulated]") {
   const Device device = GENERATE(Device::cpu(), Device::emulated());
   const Tensor x = counted({2, 3, 4}, {.dtype = Dtype::f64, .device = device});
   const auto check_sum = [&](const Tensor& t, const Shape& to) {
@@ -174,7 +174,7 @@ TEST_CASE("plans merge what is contiguous", "[unit]") {
   CHECK(make_plan<1>({}, {Shape{}}).numel == 1);
 }
 
-TEST_CASE("devices and dtypes are read from text", "[unit]") {
+TEST_CASE("devices and dtypes are read from text", "[unit][emulated]") {
   CHECK(parse_device("cuda:3") == Device::cuda(3));
   CHECK(parse_device("emulated") == Device::emulated());
   CHECK_THROWS_WITH(parse_device("gpu"), "unknown device 'gpu': write cpu, cuda, cuda:N or emulated");

@@ -58,7 +58,9 @@ TEST_CASE("deit: logits, gradients and an AdamW step equal timm's", "[model]") {
   check_against_timm("distilled", Device::cpu());
 }
 
-TEST_CASE("deit: the emulated device computes the same", "[model]") { check_against_timm("plain", Device::emulated()); }
+TEST_CASE("deit: the emulated device computes the same", "[model][emulated]") {
+  check_against_timm("plain", Device::emulated());
+}
 
 TEST_CASE("deit: the cuda device computes the same", "[model][cuda]") {
   if (cuda_device_count() == 0) {

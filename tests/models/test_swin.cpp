@@ -66,7 +66,9 @@ void redraw(nn::Module& module, Generator& rng) {
 
 TEST_CASE("swin: logits and gradients equal timm's", "[model]") { check_against_timm(Device::cpu()); }
 
-TEST_CASE("swin: the emulated device computes the same", "[model]") { check_against_timm(Device::emulated()); }
+TEST_CASE("swin: the emulated device computes the same", "[model][emulated]") {
+  check_against_timm(Device::emulated());
+}
 
 TEST_CASE("swin: the cuda device computes the same", "[model][cuda]") {
   if (cuda_device_count() == 0) {

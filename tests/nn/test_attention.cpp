@@ -59,7 +59,7 @@ void check_fixture(const std::string& name, Device device) {
 
 }  // namespace
 
-TEST_CASE("attention with iRPE equals its equations written out pair by pair", "[unit]") {
+TEST_CASE("attention with iRPE equals its equations written out pair by pair", "[unit][emulated]") {
   for (const char* name :
        {"product_k", "product_qkv", "product_bias_qk", "cross_qkv", "cross_bias_k", "euc_qkv", "quant_v"}) {
     check_fixture(name, Device::cpu());

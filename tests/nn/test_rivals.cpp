@@ -248,7 +248,7 @@ TEST_CASE("gradients of earlier relative positions equal central differences", "
     }
 }
 
-TEST_CASE("the emulated device computes earlier relative positions the same", "[unit]") {
+TEST_CASE("the emulated device computes earlier relative positions the same", "[unit][emulated]") {
   check_device(Device::emulated());
 }
 

@@ -46,7 +46,7 @@ TEST_CASE("fused attention makes no score tensor on the cpu", "[unit]") {
   CHECK(plain.peak > fused.peak);
 }
 
-TEST_CASE("fused attention makes nothing larger than its inputs in device memory", "[unit]") {
+TEST_CASE("fused attention makes nothing larger than its inputs in device memory", "[unit][emulated]") {
   const int64_t n = 130, tokens = 2 * 4 * n * 32;
   for (const auto& [dtype, bytes] : {std::pair(Dtype::f32, int64_t(4)), std::pair(Dtype::bf16, int64_t(2))}) {
     const Usage fused = usage(Device::emulated(), dtype, n, false);
@@ -55,7 +55,7 @@ TEST_CASE("fused attention makes nothing larger than its inputs in device memory
   }
 }
 
-TEST_CASE("the gradients of thirds of a projection are thirds of one tensor", "[unit]") {
+TEST_CASE("the gradients of thirds of a projection are thirds of one tensor", "[unit][emulated]") {
   const int64_t b = 2, h = 3, n = 5, d = 8, dim = h * d;
   const std::vector<int64_t> sizes = {dim, dim, dim};
   const auto parse = [](const char* text) { return *ops::parse_rpe(text); };
@@ -96,7 +96,7 @@ TEST_CASE("the gradients of thirds of a projection are thirds of one tensor", "[
     }
 }
 
-TEST_CASE("attention drops the weights that dropout drops", "[unit]") {
+TEST_CASE("attention drops the weights that dropout drops", "[unit][emulated]") {
   // With one query, and the unit vectors as values, the result is the row of dropped probabilities.
   const int64_t n = 32;
   std::vector<double> identity(n * n);

@@ -105,7 +105,7 @@ TEST_CASE("op names are unique and samples have labels", "[unit]") {
   }
 }
 
-TEST_CASE("every op folder has kernels for each device", "[unit]") {
+TEST_CASE("every op folder has kernels for each device", "[unit][emulated]") {
   for (const std::string& folder : op_folders()) {
     const auto specs = specs_of(folder);
     if (!specs.empty() && std::all_of(specs.begin(), specs.end(), [](const OpSpec* s) { return s->composite; }))

@@ -11,7 +11,7 @@ namespace {
 
 constexpr TensorOptions kEmulated{.dtype = Dtype::f32, .device = Device::emulated()};
 
-TEST_CASE("index_select: an id out of range reads NaN and adds nothing on a device", "[unit]") {
+TEST_CASE("index_select: an id out of range reads NaN and adds nothing on a device", "[unit][emulated]") {
   Tensor x = from_vector({1, 2, 3, 4, 5, 6}, {3, 2}, kEmulated);
   x.set_requires_grad();
   const Tensor ids = from_vector({2, 3, -1, 2}, {4}, {.dtype = Dtype::i64, .device = Device::emulated()});
@@ -25,7 +25,7 @@ TEST_CASE("index_select: an id out of range reads NaN and adds nothing on a devi
   CHECK(x.grad().to_vector() == std::vector<double>{0, 0, 0, 0, 2, 2});
 }
 
-TEST_CASE("gather: an id out of range reads 0 from an integer tensor on a device", "[unit]") {
+TEST_CASE("gather: an id out of range reads 0 from an integer tensor on a device", "[unit][emulated]") {
   const TensorOptions options{.dtype = Dtype::i32, .device = Device::emulated()};
   const Tensor x = from_vector({1, 2, 3, 4}, {2, 2}, options), ids = from_vector({1, 5, -3, 0}, {2, 2}, options);
   CHECK(ops::gather(x, 1, ids).to_vector() == std::vector<double>{2, 0, 0, 3});

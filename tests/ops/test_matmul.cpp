@@ -10,7 +10,7 @@
 using namespace vitrine;
 
 // The sweep meets the library's products where there is one; this meets our own kernels beside them.
-TEST_CASE("the hand-written product agrees with the library's", "[unit]") {
+TEST_CASE("the hand-written product agrees with the library's", "[unit][emulated]") {
   std::vector<Device> devices = {Device::cpu(), Device::emulated()};
   if (cuda_device_count() > 0) devices.push_back(Device::cuda(0));
   Generator rng{.seed = 3};

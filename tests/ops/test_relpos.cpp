@@ -92,7 +92,7 @@ TEST_CASE("directed methods mirror, undirected ones are symmetric", "[unit]") {
     }
 }
 
-TEST_CASE("an index is kept by everything that defines it", "[unit]") {
+TEST_CASE("an index is kept by everything that defines it", "[unit][emulated]") {
   const auto g = IrpeFunction::of_ratio(1.9);
   const RelposIndex& a = irpe_index(IrpeMethod::product, g, 4, 4, 0);
   CHECK(&a == &irpe_index(IrpeMethod::product, g, 4, 4, 0));

@@ -53,7 +53,7 @@ TEST_CASE("an rpe string that does not fit is one clear error", "[unit]") {
   fails("rpe-1.9-product-bias-1-kv", "there is no bias on v; write ctx, or leave out v");
 }
 
-TEST_CASE("buckets and indices of a config", "[unit]") {
+TEST_CASE("buckets and indices of a config", "[unit][emulated]") {
   const auto buckets = [](const char* text, int64_t skip) { return rpe_buckets(*parse_rpe(text), skip); };
   CHECK(buckets("rpe-1.9-product-ctx-1-k", 1) == 50);
   CHECK(buckets("rpe-1.9-product-ctx-1-k", 0) == 49);

@@ -110,7 +110,7 @@ bool dies(const std::string& name) {
 
 }  // namespace
 
-TEST_CASE("emulator: every kind of mistake is noticed by the flavour that is meant to", "[unit]") {
+TEST_CASE("emulator: every kind of mistake is noticed by the flavour that is meant to", "[unit][emulated]") {
   for (const Mistake& m : kMistakes) {
     const std::string wanted = expectation(m);
     CAPTURE(m.name, wanted);
@@ -132,7 +132,7 @@ TEST_CASE("emulator: every kind of mistake is noticed by the flavour that is mea
   }
 }
 
-TEST_CASE("emulator: the checker needs no luck with the schedule", "[unit]") {
+TEST_CASE("emulator: the checker needs no luck with the schedule", "[unit][emulated]") {
   if (kFlavour != Flavour::check) return;
   for (const Mistake& m : kMistakes) {
     if (m.check == kUnseen) continue;
@@ -143,7 +143,7 @@ TEST_CASE("emulator: the checker needs no luck with the schedule", "[unit]") {
   }
 }
 
-TEST_CASE("emulator: the repaired kernels raise nothing", "[unit]") {
+TEST_CASE("emulator: the repaired kernels raise nothing", "[unit][emulated]") {
   for (const Mistake& m : kMistakes) {
     for (const Options& o : schedules()) {
       CAPTURE(m.name, int(o.order), o.seed);
@@ -152,7 +152,7 @@ TEST_CASE("emulator: the repaired kernels raise nothing", "[unit]") {
   }
 }
 
-TEST_CASE("emulator: the priority order finds the overwrite hazard with every seed", "[unit]") {
+TEST_CASE("emulator: the priority order finds the overwrite hazard with every seed", "[unit][emulated]") {
   if (kFlavour == Flavour::check) return;
   for (uint64_t seed = 1; seed <= 20; ++seed) {
     Options o;
@@ -163,7 +163,7 @@ TEST_CASE("emulator: the priority order finds the overwrite hazard with every se
   }
 }
 
-TEST_CASE("emulator: an error names block, thread, kernel and places", "[unit]") {
+TEST_CASE("emulator: an error names block, thread, kernel and places", "[unit][emulated]") {
   try {
     run("faulty/divergent_barrier", DeviceType::emulated, {false});
     FAIL("no error");

@@ -126,7 +126,7 @@ class Nearest {
 
 }  // namespace
 
-TEST_CASE("emulator: shuffles of every kind, width, distance and type", "[unit]") {
+TEST_CASE("emulator: shuffles of every kind, width, distance and type", "[unit][emulated]") {
   for (const char* type : {"int", "int64", "float", "double"}) {
     const Words out = emulated(std::string("shuffles ") + type);
     size_t wrong = 0, i = 0;
@@ -142,7 +142,7 @@ TEST_CASE("emulator: shuffles of every kind, width, distance and type", "[unit]"
   }
 }
 
-TEST_CASE("emulator: votes, reductions and matches over partial masks", "[unit]") {
+TEST_CASE("emulator: votes, reductions and matches over partial masks", "[unit][emulated]") {
   for (uint32_t mask : {0xFFFFFFFFu, 0x0000FFFFu, 0xAAAAAAAAu, 0x00F00001u, 0x80000000u, 0x7FFFFFFFu}) {
     const Words out = emulated("partial_masks", {mask});
     std::vector<int> lanes;
@@ -178,7 +178,7 @@ TEST_CASE("emulator: votes, reductions and matches over partial masks", "[unit]"
   }
 }
 
-TEST_CASE("emulator: disjoint masks, partial warps, __syncwarp", "[unit]") {
+TEST_CASE("emulator: disjoint masks, partial warps, __syncwarp", "[unit][emulated]") {
   const Words halves = emulated("disjoint_masks");
   for (size_t lane = 0; lane < 32; ++lane) CHECK(halves[lane] == (lane < 16 ? 120u : 0xAAAA0000u));
   for (uint32_t threads : {1u, 31u, 32u, 33u, 40u, 97u, 1000u, 1024u}) {
@@ -192,7 +192,7 @@ TEST_CASE("emulator: disjoint masks, partial warps, __syncwarp", "[unit]") {
   for (uint32_t t = 0; t < 128; ++t) CHECK(moved[t] == (t + 5) % 32);
 }
 
-TEST_CASE("emulator: indices, barriers and shared memory for blocks of every size", "[unit]") {
+TEST_CASE("emulator: indices, barriers and shared memory for blocks of every size", "[unit][emulated]") {
   for (const Words& s : {Words{1, 1, 1, 1, 1, 1}, Words{2, 3, 2, 5, 4, 3}, Words{7, 1, 2, 1, 32, 1}}) {
     const Words out = emulated("indices", s);
     size_t i = 0, wrong = 0;
@@ -218,14 +218,14 @@ TEST_CASE("emulator: indices, barriers and shared memory for blocks of every siz
   for (uint32_t t = 0; t < 96; ++t) CHECK(arrays[t] == (t % 2 * 48 + t / 2) * 1000 + (95 - t) + 5);
 }
 
-TEST_CASE("emulator: atomics", "[unit]") {
+TEST_CASE("emulator: atomics", "[unit][emulated]") {
   const Words out = emulated("atomics");
   uint32_t sum = 0, any = 0, parity = 0;
   for (uint32_t t = 0; t < 150; ++t) sum += t, any |= 1u << t % 32, parity ^= 1u << t % 5;
   CHECK(out == Words{sum, ~sum + 1, any, 0xFFFF0000u, parity, sum, uint32_t(-49), 49u, 150 % 10, 77, 5});
 }
 
-TEST_CASE("block_reduce and warp_reduce give every thread the result", "[unit]") {
+TEST_CASE("block_reduce and warp_reduce give every thread the result", "[unit][emulated]") {
   std::vector<Words> shapes = {{4, 4, 4}, {5, 3, 2}, {1, 1, 64}, {1024, 1, 1}};
   for (uint32_t threads = 1; threads < 140; ++threads) shapes.push_back({threads, 1, 1});
   for (const Words& s : shapes) {
@@ -250,7 +250,7 @@ TEST_CASE("block_reduce and warp_reduce give every thread the result", "[unit]")
   for (uint32_t t = 0; t < 64; ++t) CHECK(out[t] == (t < 32 ? 496u : 1520u) * 1000 + 18);
 }
 
-TEST_CASE("vector loads and stores keep the order of elements", "[unit]") {
+TEST_CASE("vector loads and stores keep the order of elements", "[unit][emulated]") {
   const std::map<std::string, uint32_t> packs = {{"f32 4", 4},  {"f32 2", 2},  {"f64 4", 4},
                                                  {"bf16 4", 4}, {"bf16 8", 8}, {"bf16 2", 2}};
   for (const auto& [name, n] : packs) {
@@ -267,7 +267,7 @@ TEST_CASE("vector loads and stores keep the order of elements", "[unit]") {
   }
 }
 
-TEST_CASE("mma and ldmatrix follow the documented fragments", "[unit]") {
+TEST_CASE("mma and ldmatrix follow the documented fragments", "[unit][emulated]") {
   const auto product = [](bool with_c, int times) {
     Words d;
     for (int row = 0; row < 16; ++row) {
@@ -303,7 +303,7 @@ TEST_CASE("mma and ldmatrix follow the documented fragments", "[unit]") {
   }
 }
 
-TEST_CASE("cp.async pipelines of one to four stages", "[unit]") {
+TEST_CASE("cp.async pipelines of one to four stages", "[unit][emulated]") {
   for (int stages = 1; stages <= 4; ++stages) {
     for (uint32_t tiles : {1u, 2u, 3u, 4u, 5u, 9u}) {
       const Words out = emulated("pipeline " + std::to_string(stages), {tiles});
@@ -321,7 +321,7 @@ TEST_CASE("cp.async pipelines of one to four stages", "[unit]") {
   }
 }
 
-TEST_CASE("bf16 and f16 conversions over all patterns and ties", "[unit]") {
+TEST_CASE("bf16 and f16 conversions over all patterns and ties", "[unit][emulated]") {
   const Words wide = emulated("widen");
   size_t wrong = 0;
   for (uint32_t p = 0; p < 65536; ++p) {
@@ -360,7 +360,7 @@ TEST_CASE("bf16 and f16 conversions over all patterns and ties", "[unit]") {
   CHECK(wrong_pack == 0);
 }
 
-TEST_CASE("emulator: every order gives the same results", "[unit]") {
+TEST_CASE("emulator: every order gives the same results", "[unit][emulated]") {
   std::vector<Options> schedules(9);
   schedules[0].order = Order::descending;
   for (size_t i = 1; i < 9; ++i) {
@@ -380,7 +380,7 @@ TEST_CASE("emulator: every order gives the same results", "[unit]") {
   }
 }
 
-TEST_CASE("conformance: the emulated device and a GPU agree bit for bit", "[cuda]") {
+TEST_CASE("conformance: the emulated device and a GPU agree bit for bit", "[cuda][emulated]") {
   if (!has_runner("present", DeviceType::cuda) || !run("present", DeviceType::cuda)[0]) {
     WARN("SKIPPED: no cuda device");
     return;

@@ -33,7 +33,7 @@ int launches = 0;
 
 }  // namespace
 
-TEST_CASE("launch refuses what CUDA refuses, and skips an empty grid", "[unit]") {
+TEST_CASE("launch refuses what CUDA refuses, and skips an empty grid", "[unit][emulated]") {
   CHECK(refusal({1, 65536, 1, 1, 1, 1}) == "indices: launch: grid extent 65536 is out of range");
   CHECK(refusal({1, 1, 65536, 1, 1, 1}) == "indices: launch: grid extent 65536 is out of range");
   CHECK(refusal({1, 1, 1, 1025, 1, 1}) == "indices: launch: block extent 1025 is out of range");
@@ -46,7 +46,7 @@ TEST_CASE("launch refuses what CUDA refuses, and skips an empty grid", "[unit]")
   CHECK(emulator::stats().launches == before);
 }
 
-TEST_CASE("launch reports each kernel to the hook of its thread", "[unit]") {
+TEST_CASE("launch reports each kernel to the hook of its thread", "[unit][emulated]") {
   launches = 0;
   trace::kernel_hook = [](const char* name) { last_kernel = name, ++launches; };
   emulated("ring", {5, 1});
@@ -57,7 +57,7 @@ TEST_CASE("launch reports each kernel to the hook of its thread", "[unit]") {
   CHECK(launches == 1);
 }
 
-TEST_CASE("device memory is exact, poisoned, and copied within its bounds", "[unit]") {
+TEST_CASE("device memory is exact, poisoned, and copied within its bounds", "[unit][emulated]") {
   for (size_t bytes : {size_t(0), size_t(1), size_t(197), size_t(256), size_t(100000)}) {
     auto* const p = static_cast<unsigned char*>(emulator::device_malloc(bytes));
     CAPTURE(bytes);
@@ -85,7 +85,7 @@ TEST_CASE("device memory is exact, poisoned, and copied within its bounds", "[un
   emulator::device_free(nullptr);
 }
 
-TEST_CASE("options are scoped, and random orders are functions of the seed", "[unit]") {
+TEST_CASE("options are scoped, and random orders are functions of the seed", "[unit][emulated]") {
   const Options before = emulator::options();
   const auto switches = [](uint64_t seed) {
     Options o;
@@ -106,7 +106,7 @@ TEST_CASE("options are scoped, and random orders are functions of the seed", "[u
   CHECK(emulator::options().seed == before.seed);
 }
 
-TEST_CASE("an abandoned launch leaves a device that works", "[unit]") {
+TEST_CASE("an abandoned launch leaves a device that works", "[unit][emulated]") {
   for (int i = 0; i < 3; ++i) {
     CHECK_THROWS_AS(emulated("faulty/barrier_against_syncwarp", {0}), LaunchError);
     CHECK_THROWS_AS(emulated("faulty/return_before_barrier", {0}), LaunchError);
@@ -115,14 +115,14 @@ TEST_CASE("an abandoned launch leaves a device that works", "[unit]") {
   }
 }
 
-TEST_CASE("a lane that has ended is missed by those who come later", "[unit]") {
+TEST_CASE("a lane that has ended is missed by those who come later", "[unit][emulated]") {
   Options o;
   o.order = Order::descending;  // lanes 31 to 16 end before lane 15 comes
   const emulator::With with(o);
   CHECK_THROWS_WITH(emulated("faulty/shuffle_without_all_lanes", {0}), ContainsSubstring("can never come"));
 }
 
-TEST_CASE("blocks may be shared by several workers", "[unit]") {
+TEST_CASE("blocks may be shared by several workers", "[unit][emulated]") {
   const Words shape = {50, 3, 2, 33, 2, 1};
   const Words expected = emulated("indices", shape);
   Options o;
@@ -133,7 +133,7 @@ TEST_CASE("blocks may be shared by several workers", "[unit]") {
   CHECK((emulated("indices", shape) == expected));
 }
 
-TEST_CASE("built-ins outside of a kernel are errors", "[unit]") {
+TEST_CASE("built-ins outside of a kernel are errors", "[unit][emulated]") {
   CHECK_THROWS_AS(emulator::lane(), CudaError);
   CHECK_THROWS_AS(emulator::block_barrier("here"), CudaError);
   CHECK_THROWS_WITH(emulator::fail("%d bottles", 7), "7 bottles");
