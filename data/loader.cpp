@@ -1,10 +1,12 @@
 #include "data/loader.h"
 
 #include <algorithm>
+#include <chrono>
 #include <condition_variable>
 #include <exception>
 #include <mutex>
 #include <thread>
+#include <tuple>
 
 #include "data/streams.h"
 
@@ -45,6 +47,8 @@ struct Epoch::State {
   std::condition_variable free_slot, filled_slot;
   std::vector<Slot> slots;
   int64_t claimed;
+  double busy = 0;   // seconds that threads took for batches,
+  int64_t made = 0;  // and the images in those
   bool stopping = false;
   std::vector<std::thread> workers;
 
@@ -91,6 +95,13 @@ struct Epoch::State {
       }
     }
     throw IoError(format("{}: none of the images can be read", dataset.description()));
+  }
+
+  /// Batch b, and the seconds it took to make.
+  std::pair<Batch, double> make_timed(int64_t b) const {
+    const auto start = std::chrono::steady_clock::now();
+    Batch batch = make(b);
+    return {std::move(batch), std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count()};
   }
 
   /// Batch b; a function of b and what is constant here.
@@ -144,12 +155,14 @@ struct Epoch::State {
       const int64_t b = claimed++;
       lock.unlock();
       Slot result;
+      double seconds = 0;
       try {
-        result.batch = make(b);
+        std::tie(result.batch, seconds) = make_timed(b);
       } catch (...) {
         result.error = std::current_exception();
       }
       lock.lock();
+      if (result.batch) busy += seconds, made += result.batch->targets.numel();
       slots[size_t(b) % slots.size()] = std::move(result);
       filled_slot.notify_one();
     }
@@ -158,9 +171,10 @@ struct Epoch::State {
   std::optional<Batch> next() {
     if (workers.empty()) {
       if (position == batches) return std::nullopt;
-      Batch batch = make(position);
+      auto [batch, seconds] = make_timed(position);
+      busy += seconds, made += batch.targets.numel();
       ++position;
-      return batch;
+      return std::move(batch);
     }
     std::unique_lock lock(mutex);
     if (position == batches) return std::nullopt;
@@ -174,6 +188,11 @@ struct Epoch::State {
     free_slot.notify_all();
     return batch;
   }
+
+  double rate() {
+    const std::lock_guard lock(mutex);
+    return busy > 0 ? double(made) / busy * double(std::max<size_t>(workers.size(), 1)) : 0;
+  }
 };
 
 Epoch::Epoch(std::unique_ptr<State> state) : state_(std::move(state)) {}
@@ -182,6 +201,7 @@ Epoch& Epoch::operator=(Epoch&&) noexcept = default;
 Epoch::~Epoch() = default;
 
 std::optional<Batch> Epoch::next() { return state_->next(); }
+double Epoch::rate() const { return state_->rate(); }
 int64_t Epoch::position() const { return state_->position; }  // only next() changes it, on this thread
 
 Loader::Loader(const Dataset& dataset, const LoaderOptions& options)

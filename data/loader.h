@@ -45,6 +45,9 @@ class Epoch {
   std::optional<Batch> next();
   /// Number of the batch that next() gives.
   int64_t position() const;
+  /// Images a second that its threads can prepare, by the time that they took for the batches so far; 0 before the
+  /// first. A caller that takes fewer never waits.
+  double rate() const;
 
  private:
   friend class Loader;

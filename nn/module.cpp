@@ -164,6 +164,7 @@ void rethrow_with_path() {
   try {
     throw;
   } catch (const Error& e) {
+    if (std::string(e.what()).starts_with(path + ": ")) throw;  // anomaly mode has named it
     const std::string message = path + ": " + e.what();
     rethrow_if<ShapeError>(e, message);
     rethrow_if<DtypeError>(e, message);

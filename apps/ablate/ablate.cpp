@@ -76,7 +76,7 @@ class Ablation {
     std::optional<StoredRun> stored = stored_run(run.out);
     check<UsageError>(!stored || stored->config.json() == config.json(),
                       "ablate: {} holds a run with other flags; choose another --out", run.out);
-    Trainer trainer(config, run, stored ? &stored->checkpoint : nullptr);
+    Trainer trainer(config, run, stored ? &*stored : nullptr);
     stored.reset();
     if (!trainer.run(stop)) return false;
     double seconds = 0;

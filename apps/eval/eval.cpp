@@ -1,25 +1,19 @@
+#include "apps/eval/eval.h"
+
 #include <CLI/CLI.hpp>
 #include <algorithm>
 #include <iostream>
 #include <memory>
 #include <nlohmann/json.hpp>
 
-#include "apps/classifier/checkpoint_flags.h"
 #include "apps/classifier/evaluate.h"
 #include "apps/classifier/progress.h"
 #include "apps/classifier/skipped.h"
 #include "apps/classifier/weights.h"
 
 namespace vitrine::apps {
-namespace {
 
-struct Flags : CheckpointFlags {
-  std::string data;
-  int64_t batch_size = 64;
-  int workers = 1;
-};
-
-int eval(const Flags& flags) {
+int eval(const EvalFlags& flags) {
   flags.apply();
   const Device device = flags.device();
   check<UsageError>(flags.weights.model.empty() || !flags.data.empty(), "eval: weights alone need --data");
@@ -32,8 +26,9 @@ int eval(const Flags& flags) {
                         (names.size() <= known.size() && std::equal(names.begin(), names.end(), known.begin())),
                     "{}: its classes are not those that the model was trained on", dataset->description());
   // Weights alone do not know how the images of a data set become numbers; the data set does.
-  const data::Preprocessing input =
+  data::Preprocessing input =
       loaded.report && dataset->one_size() ? dataset->preprocessing() : loaded.spec.preprocessing;
+  if (flags.crop > 0 && !dataset->one_size()) input.crop = flags.crop;
   SkippedImages skipped(*dataset);
   Progress progress("eval", "images", dataset->size());
   const Accuracy found = evaluate(*loaded.model, *dataset, input, device, flags.dtype(), flags.batch_size,
@@ -58,13 +53,18 @@ int eval(const Flags& flags) {
   return kDone;
 }
 
+namespace {
+
 std::function<int()> setup(CLI::App& app) {
-  const auto flags = std::make_shared<Flags>();
+  const auto flags = std::make_shared<EvalFlags>();
   flags->add_to(app);
   app.add_option("--data", flags->data, "data whose test split is used (default: what the model was trained on)");
   app.add_option("--batch-size", flags->batch_size, "images at a time")
       ->capture_default_str()
       ->check(CLI::Range(1, 1 << 16));
+  app.add_option("--eval-crop-ratio", flags->crop,
+                 "part of the shorter side of a folder's images (default: as trained)")
+      ->check(CLI::Range(0.1, 1.0));
   app.add_option("--workers", flags->workers, "threads that prepare batches")
       ->capture_default_str()
       ->check(CLI::Range(0, 64));

@@ -60,8 +60,11 @@ void for_each_setting(Config& c, Visit&& visit) {
 /// The names of a flag, in CLI11's way: what reference programs call it too, and how a switch is turned off.
 std::string names_of(const std::string& key, bool is_switch) {
   std::string names = flag_of(key);
-  if (key == "label_smoothing") names += ",--smoothing";
-  if (key == "image_size") names += ",--input-size";
+  for (const auto& [setting, other] : {std::pair{"label_smoothing", ",--smoothing"},
+                                       {"image_size", ",--input-size"},
+                                       {"dropout", ",--drop"},
+                                       {"ema", ",--model-ema-decay"}})
+    if (key == setting) names += other;
   if (is_switch) names += ",!--no-" + names.substr(2);
   return names;
 }
@@ -149,10 +152,13 @@ std::function<std::vector<std::string>()> add_train_flags(CLI::App& app, TrainCo
 }
 
 void add_run_flags(CLI::App& app, TrainRun& run) {
-  app.add_option("--workers", run.workers, "threads that prepare batches")
+  app.add_option("--workers,--num-workers,--num_workers", run.workers, "threads that prepare batches")
       ->capture_default_str()
       ->check(CLI::Range(0, 64));
   app.add_option("--save-every", run.save_every, "seconds between checkpoints within an epoch")
+      ->capture_default_str()
+      ->check(CLI::NonNegativeNumber);
+  app.add_option("--keep-last", run.keep_last, "epochs whose checkpoints stay, as checkpoint-EPOCH.safetensors")
       ->capture_default_str()
       ->check(CLI::NonNegativeNumber);
 }

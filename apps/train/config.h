@@ -46,8 +46,9 @@ struct TrainConfig {
 /// How a run is carried out; changes no result.
 struct TrainRun {
   std::string out;
-  bool resume = false;
+  bool dry = false;  ///< to be measured only: nothing is written
   int workers = 1;
+  int64_t keep_last = 0;   ///< epochs whose checkpoints stay
   double save_every = 60;  ///< seconds between checkpoints within an epoch
   Device device;
 };

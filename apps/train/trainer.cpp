@@ -3,13 +3,14 @@
 #include <chrono>
 #include <cmath>
 #include <filesystem>
-#include <fstream>
 #include <iostream>
 
 #include "apps/classifier/progress.h"
 #include "apps/classifier/weights.h"
-#include "apps/plot/curves.h"
+#include "apps/train/averaged_weights.h"
+#include "apps/train/finite_guard.h"
 #include "apps/train/input.h"
+#include "apps/train/toml.h"
 #include "core/files.h"
 #include "nn/optim/schedule.h"
 #include "ops/cross_entropy/cross_entropy.h"
@@ -45,21 +46,6 @@ std::unique_ptr<nn::Optimizer> optimizer_of(const TrainConfig& config, const mod
   return nn::make_adamw(std::move(groups));
 }
 
-/// The lines of metrics.jsonl that belong to epochs before `epoch`.
-std::vector<Json> read_metrics(const std::string& file, int64_t epoch) {
-  std::vector<Json> lines;
-  std::ifstream in(file);
-  for (std::string line; std::getline(in, line);) {
-    const Json document = Json::parse(line, nullptr, false);
-    check<IoError>(document.is_object() && document.contains("epoch") && document["epoch"].is_number_integer(),
-                   "{}: line {} is no line of metrics", file, lines.size() + 1);
-    if (document["epoch"] < epoch) lines.push_back(document);
-  }
-  check<IoError>(int64_t(lines.size()) == epoch, "{}: has {} of the {} lines that the checkpoint belongs to", file,
-                 lines.size(), epoch);
-  return lines;
-}
-
 }  // namespace
 
 std::string checkpoint_of(const std::string& out) { return out + "/checkpoint.safetensors"; }
@@ -67,14 +53,18 @@ std::string checkpoint_of(const std::string& out) { return out + "/checkpoint.sa
 std::optional<StoredRun> stored_run(const std::string& out) {
   const std::string file = checkpoint_of(out);
   if (!std::filesystem::exists(file)) return {};
-  StoredRun run{.checkpoint = data::read_safetensors(file), .config = {}};
+  return read_run(file);
+}
+
+StoredRun read_run(const std::string& file) {
+  StoredRun run{.file = file, .checkpoint = data::read_safetensors(file), .config = {}};
   const Json training = metadata_json(run.checkpoint, file, kTrainingKey);
   check<IoError>(training.contains("config"), "{}: malformed state of training: no configuration", file);
   run.config = TrainConfig::from_json(training["config"], file);
   return run;
 }
 
-Trainer::Trainer(const TrainConfig& config, const TrainRun& run, const data::Safetensors* known)
+Trainer::Trainer(const TrainConfig& config, const TrainRun& run, const StoredRun* known)
     : config_(config),
       run_(run),
       rng_{config.seed, 0},
@@ -83,7 +73,8 @@ Trainer::Trainer(const TrainConfig& config, const TrainRun& run, const data::Saf
       skipped_(*train_),
       skipped_test_(*test_),
       spec_(spec_of(config_, *train_)),
-      loader_(*train_, loader_options(config_, *train_, spec_.preprocessing, *spec_.options.num_classes, run.workers)) {
+      loader_(*train_, loader_options(config_, *train_, spec_.preprocessing, *spec_.options.num_classes, run.workers)),
+      log_(run.out, config.model) {
   model_ = spec_.make(run_.device, rng_);
   check_fits(*model_, *train_);
   if (!known && !config_.finetune.empty()) {
@@ -96,14 +87,17 @@ Trainer::Trainer(const TrainConfig& config, const TrainRun& run, const data::Saf
   optimizer_ = optimizer_of(config_, *model_);
   if (config_.ema > 0) ema_ = std::make_unique<nn::Ema>(*model_, config_.ema);
   for (const auto& [name, t] : model_->parameters()) parameters_.push_back(t);
-  if (known) {
-    restore(*known);
-  } else {
-    make_folder(run_.out);
-    write_file_atomically(path("config.json"), [&](std::ostream& out) { out << config_.json().dump(1) << "\n"; });
-    save_checkpoint();
-  }
+  if (known) restore(*known);
+  if (!run_.dry && !(known && known->file == checkpoint_of(run_.out))) begin();
   describe();
+}
+
+void Trainer::begin() const {
+  make_folder(run_.out);
+  write_file_atomically(path("config.json"), [&](std::ostream& out) { out << config_.json().dump(1) << "\n"; });
+  write_file_atomically(path("config.toml"), [&](std::ostream& out) { out << toml_text(config_.json()); });
+  if (!metrics().empty()) log_.write();
+  save_checkpoint();
 }
 
 void Trainer::describe() const {
@@ -124,7 +118,7 @@ double Trainer::learning_rate() const {
   return schedule(double(at_.epoch) + double(at_.step) / double(loader_.batches()));
 }
 
-Tensor Trainer::step(const data::Batch& batch) {
+Tensor Trainer::forward_backward(const data::Batch& batch) {
   const Dtype dtype = parse_dtype(config_.precision);
   const Tensor logits = model_->logits(batch.images.to(run_.device).to(dtype)).to(Dtype::f32);
   const Tensor loss = batch.soft_targets.defined() ? ops::cross_entropy(logits, batch.soft_targets.to(run_.device))
@@ -132,16 +126,32 @@ Tensor Trainer::step(const data::Batch& batch) {
                                                                         {.label_smoothing = config_.label_smoothing});
   model_->zero_grad();
   loss.backward();
-  Tensor factor;
-  if (config_.clip_grad > 0) {
-    const NoGrad no_grad;
-    std::vector<Tensor> gradients;
-    for (const Tensor& p : parameters_) gradients.push_back(p.grad());
-    factor = ops::clip_factor(ops::global_norm(gradients), config_.clip_grad);
-  }
-  optimizer_->step(learning_rate(), factor);
-  if (ema_) ema_->update();
   return loss.detach();
+}
+
+Tensor Trainer::step(const data::Batch& batch) {
+  const uint64_t offset = rng_.offset;
+  const Tensor loss = forward_backward(batch);
+  const NoGrad no_grad;
+  std::vector<Tensor> gradients;
+  for (const Tensor& p : parameters_) gradients.push_back(p.grad());
+  const Tensor norm = ops::global_norm(gradients, &norm_cache_);
+  if (!std::isfinite(loss.item()) || !std::isfinite(norm.item())) {
+    const bool of_loss = !std::isfinite(loss.item());
+    const std::string cause = first_non_finite(model_->state_dict(), batch, [&] {
+      const EnableGrad grad;
+      rng_.offset = offset;
+      forward_backward(batch);
+    });
+    throw Error(
+        format("train: the {} is {} at epoch {}, step {}: {}. The weights of the step before are good, and {} "
+               "is older. Try a lower --lr, or --clip-grad 1",
+               of_loss ? "loss" : "norm of the gradient", of_loss ? loss.item() : norm.item(), at_.epoch, at_.step,
+               cause, checkpoint_of(run_.out)));
+  }
+  optimizer_->step(learning_rate(), config_.clip_grad > 0 ? ops::clip_factor(norm, config_.clip_grad) : Tensor());
+  if (ema_) ema_->update();
+  return loss;
 }
 
 bool Trainer::train_epoch(const std::atomic<bool>& stop) {
@@ -153,20 +163,18 @@ bool Trainer::train_epoch(const std::atomic<bool>& stop) {
   const double seconds_before = at_.seconds;
   Clock::time_point saved = start;
   model_->train();
-  while (const auto batch = batches.next()) {
-    const double loss = step(*batch).item();
-    if (!std::isfinite(loss)) {
-      progress.clear();
-      throw Error(
-          format("train: the loss is {} at epoch {}, step {}; the last checkpoint in {} is from before. Try a "
-                 "lower --lr, or --clip-grad 1",
-                 loss, at_.epoch, at_.step, run_.out));
-    }
-    at_.loss_sum += loss;
+  while (true) {
+    const Clock::time_point asked = Clock::now();
+    const auto batch = batches.next();
+    if (!batch) break;
+    at_.waited += seconds_since(asked);
+    at_.loss_sum += step(*batch).item();
     ++at_.step;
     at_.seconds = seconds_before + seconds_since(start);
+    loader_rate_ = batches.rate();
     skipped_.tell(&progress);
-    progress.update(at_.step * config_.batch_size, "loss " + significant(at_.loss_sum / double(at_.step)));
+    progress.update(at_.step * config_.batch_size,
+                    format("loss {}  {}", significant(at_.loss_sum / double(at_.step)), loader_text()));
     if (at_.step == steps) break;
     if (stop || seconds_since(saved) > run_.save_every) {
       save_checkpoint();
@@ -178,34 +186,56 @@ bool Trainer::train_epoch(const std::atomic<bool>& stop) {
   return true;
 }
 
+std::string Trainer::loader_text() const {
+  return format("loader {} images/s, {} % of the time waiting for it", significant(loader_rate_),
+                significant(100 * at_.waited / at_.seconds, 2));
+}
+
+Accuracy Trainer::test(const std::function<bool(int64_t)>& seen) {
+  return evaluate(*model_, *test_, spec_.preprocessing, run_.device, parse_dtype(config_.precision),
+                  std::max<int64_t>(config_.batch_size, 64), run_.workers, seen);
+}
+
 void Trainer::end_epoch() {
+  check_finite_weights(format("train: after epoch {}", at_.epoch), model_->state_dict());
   const double lr = learning_rate(), images = double(loader_.batches() * config_.batch_size);
-  const Accuracy test = evaluate(*model_, *test_, spec_.preprocessing, run_.device, parse_dtype(config_.precision),
-                                 std::max<int64_t>(config_.batch_size, 64), run_.workers);
+  const Accuracy raw = test();
+  std::optional<Accuracy> averaged;
+  if (ema_) {
+    const AveragedWeights scope(*model_, *ema_);
+    averaged = test();
+  }
   skipped_test_.tell();
-  metrics_.push_back({{"epoch", at_.epoch},
-                      {"train_loss", at_.loss_sum / double(at_.step)},
-                      {"test_loss", test.loss},
-                      {"test_acc1", test.top1},
-                      {"test_acc5", test.top5},
-                      {"lr", lr},
-                      {"images_per_s", images / at_.seconds},
-                      {"seconds", at_.seconds}});
-  write_file_atomically(path("metrics.jsonl"), [&](std::ostream& out) {
-    for (const Json& line : metrics_) out << line.dump() << "\n";
-  });
-  std::vector<EpochRow> rows;
-  for (const Json& m : metrics_) rows.push_back({m["epoch"], m["train_loss"], m["test_loss"], m["test_acc1"], m["lr"]});
-  write_file_atomically(path("curves.svg"), [&](std::ostream& out) { out << curves_svg(rows, config_.model); });
+  Json line{{"epoch", at_.epoch},
+            {"train_loss", at_.loss_sum / double(at_.step)},
+            {"test_loss", raw.loss},
+            {"test_acc1", raw.top1},
+            {"test_acc5", raw.top5},
+            {"lr", lr},
+            {"images_per_s", images / at_.seconds},
+            {"seconds", at_.seconds},
+            {"n_parameters", model_->parameter_count()},
+            {"loader_images_per_s", loader_rate_},
+            {"waiting_for_loader", at_.waited / at_.seconds}};
+  if (averaged) {
+    line["test_loss_ema"] = averaged->loss;
+    line["test_acc1_ema"] = averaged->top1, line["test_acc5_ema"] = averaged->top5;
+  }
+  log_.add(line);
+  save_best(raw, averaged);
   std::cerr << format("epoch {}/{}  train loss {}  test loss {}  top-1 {} %  top-5 {} %  {} images/s  {}\n",
                       at_.epoch + 1, config_.epochs, significant(at_.loss_sum / double(at_.step)),
-                      significant(test.loss), significant(test.top1, 4), significant(test.top5, 4),
+                      significant(raw.loss), significant(raw.top1, 4), significant(raw.top5, 4),
                       significant(images / at_.seconds), duration_text(at_.seconds));
-  if (test.top1 > at_.best) {
-    at_.best = test.top1;
-    save_best();
-  }
-  at_ = {.epoch = at_.epoch + 1, .best = at_.best};
+  const auto reference_line = [](const Accuracy& a, double best, const char* of) {
+    std::cerr << format("* Acc@1 {} Acc@5 {} loss {}{}  Max accuracy: {}%\n", significant(a.top1, 5),
+                        significant(a.top5, 5), significant(a.loss, 4), of, significant(best, 4));
+  };
+  reference_line(raw, at_.best, "");
+  if (averaged) reference_line(*averaged, at_.best_ema, " of the averaged weights");
+  std::cerr << loader_text() << "\n";
+  at_ = {.epoch = at_.epoch + 1, .best = at_.best, .best_ema = at_.best_ema};
+  if (run_.keep_last > 0) keep_epoch();
   save_checkpoint();
 }
 
@@ -220,7 +250,7 @@ bool Trainer::run(const std::atomic<bool>& stop) {
   return at_.epoch == config_.epochs;
 }
 
-void Trainer::save_checkpoint() const {
+data::Safetensors Trainer::state() const {
   data::Safetensors file{.tensors = model_->state_dict()};
   for (const auto& [name, t] : optimizer_->state_dict()) file.tensors.emplace_back(kOptimizerPrefix + name, t);
   if (ema_)
@@ -228,22 +258,55 @@ void Trainer::save_checkpoint() const {
   const Json training{{"config", config_.json()},
                       {"epoch", at_.epoch},
                       {"step", at_.step},
+                      {"steps", loader_.batches()},
                       {"loss_sum", at_.loss_sum},
                       {"seconds", at_.seconds},
+                      {"waited", at_.waited},
                       {"best", at_.best},
+                      {"best_ema", at_.best_ema},
                       {"generator_seed", rng_.seed},
                       {"generator_offset", rng_.offset}};
   file.metadata = {{kSpecKey, spec_.json().dump()}, {kTrainingKey, training.dump()}};
-  data::write_safetensors(checkpoint_of(run_.out), file);
+  return file;
 }
 
-void Trainer::save_best() const {
-  data::write_safetensors(path("best.safetensors"),
-                          {.tensors = model_->state_dict(), .metadata = {{kSpecKey, spec_.json().dump()}}});
+void Trainer::save_checkpoint() const {
+  check_finite_weights(format("train: {} stays as it was; now", checkpoint_of(run_.out)), model_->state_dict());
+  data::write_safetensors(checkpoint_of(run_.out), state());
 }
 
-void Trainer::restore(const data::Safetensors& known) {
-  const std::string file = checkpoint_of(run_.out);
+/// Writes the checkpoint of the epoch that is over under its number; then removes those that are too old.
+void Trainer::keep_epoch() const {
+  constexpr const char *kStem = "checkpoint-", *kEnd = ".safetensors";
+  const int64_t epoch = at_.epoch - 1;
+  data::write_safetensors(path((kStem + std::to_string(epoch) + kEnd).c_str()), state());
+  for (const auto& entry : std::filesystem::directory_iterator(run_.out)) {
+    const std::string name = entry.path().filename();
+    if (!name.starts_with(kStem) || !name.ends_with(kEnd)) continue;
+    char* end = nullptr;
+    const int64_t number = std::strtoll(name.c_str() + strlen(kStem), &end, 10);
+    if (std::string(end) == kEnd && number <= epoch - run_.keep_last) std::filesystem::remove(entry.path());
+  }
+}
+
+void Trainer::save_best(const Accuracy& raw, const std::optional<Accuracy>& averaged) {
+  const auto save = [&](const char* file, const nn::NamedTensors& weights) {
+    data::write_safetensors(path(file), {.tensors = weights, .metadata = {{kSpecKey, spec_.json().dump()}}});
+  };
+  if (raw.top1 > at_.best) {
+    at_.best = raw.top1;
+    save("best.safetensors", model_->state_dict());
+  }
+  if (averaged && averaged->top1 > at_.best_ema) {
+    at_.best_ema = averaged->top1;
+    const AveragedWeights scope(*model_, *ema_);
+    save("best_ema.safetensors", model_->state_dict());
+  }
+}
+
+void Trainer::restore(const StoredRun& run) {
+  const std::string& file = run.file;
+  const data::Safetensors& known = run.checkpoint;
   const Json training = metadata_json(known, file, kTrainingKey);
   try {
     model_->load_state_dict(tensors_with_prefix(known, ""));
@@ -253,7 +316,9 @@ void Trainer::restore(const data::Safetensors& known) {
            .step = training.at("step"),
            .loss_sum = training.at("loss_sum"),
            .seconds = training.at("seconds"),
-           .best = training.at("best")};
+           .waited = training.value("waited", 0.0),  // absent from files of earlier programs, as are "steps" and
+           .best = training.at("best"),              // "best_ema"
+           .best_ema = training.value("best_ema", -1.0)};
     rng_ = {.seed = training.at("generator_seed"), .offset = training.at("generator_offset")};
   } catch (const Json::exception& e) {
     throw IoError(format("{}: malformed state of training: {}", file, e.what()));
@@ -263,7 +328,10 @@ void Trainer::restore(const data::Safetensors& known) {
   check<IoError>(at_.epoch >= 0 && at_.epoch <= config_.epochs && at_.step >= 0 && at_.step < loader_.batches(),
                  "{}: epoch {}, step {} is outside the run of {} epochs of {} steps", file, at_.epoch, at_.step,
                  config_.epochs, loader_.batches());
-  metrics_ = read_metrics(path("metrics.jsonl"), at_.epoch);
+  check<UsageError>(at_.step == 0 || training.value("steps", loader_.batches()) == loader_.batches(),
+                    "{}: lies inside an epoch of {} steps, which cannot go on with {}", file, training["steps"].dump(),
+                    loader_.batches());
+  log_.restore(std::filesystem::path(file).parent_path(), at_.epoch);
 }
 
 }  // namespace vitrine::apps

@@ -7,6 +7,7 @@
 #include "apps/classifier/skipped.h"
 #include "apps/classifier/spec.h"
 #include "apps/train/config.h"
+#include "apps/train/run_log.h"
 #include "nn/optim/ema.h"
 #include "nn/optim/optimizer.h"
 
@@ -17,13 +18,17 @@ std::string checkpoint_of(const std::string& out);
 
 /// What a run left in its folder to go on from.
 struct StoredRun {
+  std::string file;
   data::Safetensors checkpoint;
   TrainConfig config;
 };
-/// Nothing if `out` holds no run. @throws IoError if its checkpoint cannot be read
+/// @throws IoError if `file` cannot be read, or is no checkpoint of `train`
+StoredRun read_run(const std::string& file);
+/// Nothing if `out` holds no run. @throws as read_run
 std::optional<StoredRun> stored_run(const std::string& out);
 
-/// A training run in a folder: metrics.jsonl, checkpoint.safetensors, best.safetensors, config.json, curves.svg.
+/// A training run in a folder: checkpoint.safetensors, best.safetensors, the settings as config.json and config.toml,
+/// and the files of RunLog. With averaged weights also best_ema.safetensors, the average at its best.
 ///
 /// All that the next step depends on (weights, optimizer, averaged weights, generator, position in the data, running
 /// loss) is in checkpoint.safetensors, which is replaced in one rename: a run that was killed at any moment goes on
@@ -31,15 +36,18 @@ std::optional<StoredRun> stored_run(const std::string& out);
 class Trainer {
  public:
   /// Makes the folder if it is not there.
-  /// @param known  the content of checkpoint.safetensors to go on from; nullptr to start anew
+  /// @param known  what to go on from, the run in this folder or another; nullptr to start anew
   /// @throws ValueError, IoError if model, data and flags do not fit, or the folder cannot be written to
-  Trainer(const TrainConfig& config, const TrainRun& run, const data::Safetensors* known);
+  Trainer(const TrainConfig& config, const TrainRun& run, const StoredRun* known);
 
   /// Trains to the end, or until `stop` is set and the step that runs is done (checkpoint written). Returns whether it
-  /// reached the end. @throws Error if the loss is not finite
+  /// reached the end. @throws Error naming the first tensor that is not finite, if the loss or the gradient is not
   bool run(const std::atomic<bool>& stop);
   /// The lines of metrics.jsonl, one for each epoch done.
-  const std::vector<nlohmann::ordered_json>& metrics() const { return metrics_; }
+  const std::vector<nlohmann::ordered_json>& metrics() const { return log_.lines(); }
+  /// Takes some steps and evaluates some images, and tells what the run would take: time by epoch and in all, memory,
+  /// disk, and whether the loader keeps up. The model has been trained a little afterwards.
+  nlohmann::ordered_json estimate();
   /// What was loaded to start from, if this run began with weights.
   const std::optional<models::PretrainedReport>& pretrained() const { return pretrained_; }
 
@@ -47,16 +55,23 @@ class Trainer {
   struct Position {
     int64_t epoch = 0, step = 0;  ///< of the next step
     double loss_sum = 0, seconds = 0;
-    double best = -1;  ///< top-1 of best.safetensors
+    double waited = 0;                ///< seconds of these, for the loader
+    double best = -1, best_ema = -1;  ///< top-1 of best.safetensors and best_ema.safetensors
   };
   bool train_epoch(const std::atomic<bool>& stop);
   Tensor step(const data::Batch& batch);
+  Tensor forward_backward(const data::Batch& batch);
+  Accuracy test(const std::function<bool(int64_t)>& seen = {});
   double learning_rate() const;
   void end_epoch();
+  void begin() const;
+  data::Safetensors state() const;
   void save_checkpoint() const;
-  void save_best() const;
-  void restore(const data::Safetensors& known);
+  void keep_epoch() const;
+  void save_best(const Accuracy& raw, const std::optional<Accuracy>& averaged);
+  void restore(const StoredRun& run);
   void describe() const;
+  std::string loader_text() const;
   std::string path(const char* name) const { return run_.out + "/" + name; }
 
   TrainConfig config_;
@@ -70,9 +85,11 @@ class Trainer {
   std::unique_ptr<nn::Optimizer> optimizer_;
   std::unique_ptr<nn::Ema> ema_;
   std::vector<Tensor> parameters_;
+  ops::MultiTensorCache norm_cache_;
   data::Loader loader_;
+  double loader_rate_ = 0;  ///< images a second, of the epoch that runs
   Position at_;
-  std::vector<nlohmann::ordered_json> metrics_;
+  RunLog log_;
 };
 
 }  // namespace vitrine::apps
