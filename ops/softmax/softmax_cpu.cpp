@@ -10,52 +10,43 @@
 namespace vitrine::ops {
 namespace {
 
-template <class A, class T>
-A largest(const T* x, int64_t n) {
+/// n elements and what a whole vector adds.
+template <class A>
+constexpr int64_t padded_row(int64_t n) {
+  return (n + simd::kLanes<A> - 1) / simd::kLanes<A> * simd::kLanes<A>;
+}
+
+/// softmax, or log_softmax if `kLog`, of rows of n elements, each of which takes three passes: its largest element, the
+/// exponentials and their sum, the results. One loop makes the passes of three neighbouring rows, as the second keeps
+/// the multipliers busy and the others memory, and as a pass waits for the end of the one before it. `e`, two rows of
+/// padded_row(n) elements, keeps exponentials.
+template <bool kLog, class T, class A>
+void forward_rows(const T* x, T* y, A* e, int64_t rows, int64_t n) {
+  using V = simd::Vec<A>;
   constexpr int64_t kLanes = simd::kLanes<A>;
   constexpr A kLowest = -std::numeric_limits<A>::infinity();
-  auto most = simd::broadcast(kLowest);
-  int64_t i = 0;
-  for (; i + kLanes <= n; i += kLanes) most = simd::max(most, simd::load_as<A>(x + i));
-  if (i < n) most = simd::max(most, simd::load_first_as<A>(x + i, int(n - i), kLowest));
-  return simd::horizontal_max<A>(most);
-}
-
-// The forward functions go step by step through up to kBundle rows: each step of a row waits for the one before, and
-// the processor overlaps the waits of neighbouring rows.
-constexpr int64_t kBundle = 4;
-
-/// `e` takes the exponentials.
-template <class T, class A>
-void softmax_rows(const T* x, T* y, A* e, int64_t rows, int64_t n) {
-  A scale[kBundle];
-  for (int64_t r = 0; r < rows; ++r) {
-    simd::Vec<A> sums{};
-    const auto exponential = [&sums, m = largest<A>(x + r * n, n)](auto v) {
-      const auto w = vm::exp_weight(v - m);
-      sums += w;
-      return w;
+  const int64_t whole = n / kLanes * kLanes, left = n - whole;
+  A m = 0, m_before = 0, s = 0;
+  for (int64_t r = 0; r < rows + 2; ++r) {
+    const int64_t first = r * n, second = first - n, third = second - n;
+    A *made = e + r % 2 * padded_row<A>(n), *kept = e + (r + 1) % 2 * padded_row<A>(n);
+    V most = simd::broadcast(kLowest), sum{};
+    const auto step = [&](int64_t i, auto load, auto store) {
+      if (r < rows) most = simd::max(most, load(x + first + i));
+      if (0 < r && r <= rows) {
+        const V w = vm::exp_weight(load(x + second + i) - m);
+        sum += w;
+        if (!kLog) simd::store(made + i, w);
+      }
+      if (1 < r) store(y + third + i, kLog ? load(x + third + i) - m_before - s : simd::load(kept + i) * s);
     };
-    map_row<A>(n, -std::numeric_limits<A>::infinity(), exponential, e + r * n, x + r * n);
-    scale[r] = 1 / simd::horizontal_sum<A>(sums);
-  }
-  for (int64_t r = 0; r < rows; ++r) {
-    const auto scaled = [s = scale[r]](auto v) { return v * s; };
-    map_row<A>(n, 0, scaled, y + r * n, static_cast<const A*>(e + r * n));
-  }
-}
-template <class T, class A>
-void log_softmax_rows(const T* x, T* y, A*, int64_t rows, int64_t n) {
-  A m[kBundle], log_sum[kBundle];
-  for (int64_t r = 0; r < rows; ++r) {
-    m[r] = largest<A>(x + r * n, n);
-    const auto exponential = [m = m[r]](auto v) { return vm::exp_weight(v - m); };
-    log_sum[r] = row_sum_of<A>(n, exponential, x + r * n);
-  }
-  for (int64_t r = 0; r < rows; ++r) log_sum[r] = vm::log(log_sum[r]);
-  for (int64_t r = 0; r < rows; ++r) {
-    const auto shifted = [m = m[r], s = log_sum[r]](auto v) { return v - m - s; };
-    map_row<A>(n, 0, shifted, y + r * n, x + r * n);
+    for (int64_t i = 0; i < whole; i += kLanes) step(i, simd::load_as<A, T>, simd::store_as<A, T>);
+    if (left)
+      step(
+          whole, [left](const T* p) { return simd::load_first_as<A>(p, int(left), kLowest); },
+          [left](T* p, V v) { simd::store_first_as<A>(p, v, int(left)); });
+    m_before = m, m = simd::horizontal_max<A>(most), s = simd::horizontal_sum<A>(sum);
+    s = kLog ? vm::log(s) : 1 / s;
   }
 }
 template <class T>
@@ -79,17 +70,15 @@ void row_pieces(const Tensor& x, F f) {
   const int64_t n = x.size(-1);
   if (n) parallel_for(x.numel() / n, std::max<int64_t>(1, 8192 / n), f);
 }
-/// rows(x, y, scratch, count, n) on all rows; the scratch holds kBundle rows of accumulate_t.
-template <class Rows>
-void forward(const Tensor& x, Tensor& y, Rows rows) {
+template <bool kLog>
+void forward(const Tensor& x, Tensor& y) {
   const int64_t n = x.size(-1);
   dispatch_floating(x.dtype(), [&]<class T>() {
     const T* from = x.data<T>();
     T* to = y.mutable_data<T>();
     row_pieces(x, [=](int64_t begin, int64_t end) {
-      std::vector<accumulate_t<T>> scratch(static_cast<size_t>(kBundle * n));
-      for (int64_t r = begin; r < end; r += kBundle)
-        rows(from + r * n, to + r * n, scratch.data(), std::min(kBundle, end - r), n);
+      std::vector<accumulate_t<T>> scratch(kLog ? 0 : size_t(2 * padded_row<accumulate_t<T>>(n)));
+      forward_rows<kLog>(from + begin * n, to + begin * n, scratch.data(), end - begin, n);
     });
   });
 }
@@ -105,15 +94,11 @@ void backward(const Tensor& y, const Tensor& dy, Tensor& dx, Row row) {
   });
 }
 
-const Bind bind_forward(softmax_forward, DeviceType::cpu, [](const Tensor& x, Tensor& y) {
-  forward(x, y, [](const auto* a, auto* b, auto* e, int64_t rows, int64_t n) { softmax_rows(a, b, e, rows, n); });
-});
+const Bind bind_forward(softmax_forward, DeviceType::cpu, forward<false>);
 const Bind bind_backward(softmax_backward, DeviceType::cpu, [](const Tensor& y, const Tensor& dy, Tensor& dx) {
   backward(y, dy, dx, []<class T>(const T* a, const T* b, T* c, int64_t n) { softmax_backward_row(a, b, c, n); });
 });
-const Bind bind_log_forward(log_softmax_forward, DeviceType::cpu, [](const Tensor& x, Tensor& y) {
-  forward(x, y, [](const auto* a, auto* b, auto* e, int64_t rows, int64_t n) { log_softmax_rows(a, b, e, rows, n); });
-});
+const Bind bind_log_forward(log_softmax_forward, DeviceType::cpu, forward<true>);
 const Bind bind_log_backward(log_softmax_backward, DeviceType::cpu, [](const Tensor& y, const Tensor& dy, Tensor& dx) {
   backward(y, dy, dx, []<class T>(const T* a, const T* b, T* c, int64_t n) { log_softmax_backward_row(a, b, c, n); });
 });
