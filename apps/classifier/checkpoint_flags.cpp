@@ -4,9 +4,16 @@
 
 namespace vitrine::apps {
 
+void add_name_hash_flag(CLI::App& app, data::NameHash& hash) {
+  app.add_flag_function(
+      "--ignore-name-hash",
+      [&hash](int64_t times) { hash = times > 0 ? data::NameHash::ignore : data::NameHash::verify; },
+      "read NAME-xxxxxxxx.pth although its SHA-256 does not begin with xxxxxxxx");
+}
+
 void CheckpointFlags::add_to(CLI::App& app) {
   CommonFlags::add_to(app);
-  app.add_option("--checkpoint", checkpoint,
+  app.add_option("--checkpoint,--weights", checkpoint,
                  "file written by vitrine train, or weights alone with --model: .safetensors, .pth, .npz")
       ->required();
   app.add_flag("--ema", ema, "use the averaged weights");
@@ -17,6 +24,11 @@ void CheckpointFlags::add_to(CLI::App& app) {
   app.add_option("--ape", weights.ape, "of weights alone: learned, sincos, none or peg");
   app.add_option("--key", weights.key,
                  "entry of a .pth file's dict (default: the dict itself, model, state_dict, ...)");
+  app.add_option("--pos-resize", weights.pos_resize,
+                 "of weights alone of another size: bicubic, as DeiT resizes positions, or bicubic-aa, as timm")
+      ->capture_default_str()
+      ->check(CLI::IsMember({"bicubic", "bicubic-aa"}));
+  add_name_hash_flag(app, hash);
 }
 
 }  // namespace vitrine::apps

@@ -130,15 +130,17 @@ LoadedClassifier load_weights_alone(const std::string& file, Device device, cons
                                .std = {0.229, 0.224, 0.225},
                                .crop = size > data::kSmallInput ? data::kEvaluationCrop : 1};
   for (int64_t c = 0; c < classes; ++c) loaded.spec.labels.push_back(format("class {}", c));
-  loaded.report = load_weights(*loaded.model, weights, models::Fit::evaluate, file);
+  loaded.report = load_weights(*loaded.model, weights, models::Fit::evaluate, file,
+                               models::parse_position_resize(known.pos_resize));
   loaded.model->eval();
   return loaded;
 }
 
 }  // namespace
 
-LoadedClassifier load_classifier(const std::string& file, Device device, bool ema, const WeightsOf& known) {
-  const data::Safetensors content = data::read_checkpoint(file, known.key).content;
+LoadedClassifier load_classifier(const std::string& file, Device device, bool ema, const WeightsOf& known,
+                                 data::NameHash hash) {
+  const data::Safetensors content = data::read_checkpoint(file, known.key, hash).content;
   const bool described = std::any_of(content.metadata.begin(), content.metadata.end(),
                                      [](const auto& entry) { return entry.first == kSpecKey; });
   if (!described) {
@@ -148,8 +150,8 @@ LoadedClassifier load_classifier(const std::string& file, Device device, bool em
     check<IoError>(!ema, "{}: holds no averaged weights; a .pth file may have them under --key model_ema", file);
     return load_weights_alone(file, device, weights_of(content), known);
   }
-  check<UsageError>(known == WeightsOf{}, "{}: states its own model; leave out --model, --rpe, --ape and --image-size",
-                    file);
+  check<UsageError>(known == WeightsOf{},
+                    "{}: states its own model; leave out --model, --rpe, --ape, --image-size and --pos-resize", file);
   LoadedClassifier loaded;
   loaded.spec = ClassifierSpec::from_json(metadata_json(content, file, kSpecKey), file);
   const nn::NamedTensors weights = tensors_with_prefix(content, ema ? kEmaPrefix : "");

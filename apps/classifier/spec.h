@@ -3,7 +3,7 @@
 #include <string>
 #include <vector>
 
-#include "data/checkpoint/safetensors.h"
+#include "data/checkpoint/checkpoint.h"
 #include "data/datasets/dataset.h"
 #include "models/pretrained.h"
 
@@ -41,7 +41,8 @@ nn::NamedTensors tensors_with_prefix(const data::Safetensors& file, const std::s
 struct WeightsOf {
   std::string model, rpe, ape;
   int64_t image_size = 0;
-  std::string key;  ///< entry of a .pth file
+  std::string key;                     ///< entry of a .pth file
+  std::string pos_resize = "bicubic";  ///< a name of models::PositionResize
   bool operator==(const WeightsOf&) const = default;
 };
 
@@ -58,6 +59,6 @@ struct LoadedClassifier {
 /// @throws IoError if the file cannot be read, is of no known model, or holds weights that do not fit; UsageError if it
 ///         states its model and `weights` does too
 LoadedClassifier load_classifier(const std::string& file, Device device, bool ema = false,
-                                 const WeightsOf& weights = {});
+                                 const WeightsOf& weights = {}, data::NameHash hash = data::NameHash::verify);
 
 }  // namespace vitrine::apps

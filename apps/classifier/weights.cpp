@@ -3,17 +3,18 @@
 #include <iostream>
 
 #include "apps/classifier/spec.h"
+#include "models/official_names.h"
 
 namespace vitrine::apps {
 
 nn::NamedTensors weights_of(const data::Safetensors& content) {
-  return models::without_wrapper(tensors_with_prefix(content, ""));
+  return models::official_names(tensors_with_prefix(content, ""));
 }
 
 models::PretrainedReport load_weights(models::Classifier& model, const nn::NamedTensors& weights, models::Fit fit,
-                                      const std::string& file) {
+                                      const std::string& file, models::PositionResize how) {
   try {
-    models::PretrainedReport report = models::load_pretrained(model, weights, fit);
+    models::PretrainedReport report = models::load_pretrained(model, weights, fit, how);
     std::cerr << format("{}: {}\n", file, report.text());
     return report;
   } catch (const ShapeError& e) {

@@ -4,8 +4,7 @@
 #include <memory>
 #include <nlohmann/json.hpp>
 
-#include "apps/cli.h"
-#include "data/checkpoint/checkpoint.h"
+#include "apps/classifier/checkpoint_flags.h"
 
 namespace vitrine::apps {
 namespace {
@@ -14,13 +13,14 @@ using Json = nlohmann::ordered_json;
 
 struct Flags : CommonFlags {
   std::string in, out, key;
+  data::NameHash hash = data::NameHash::verify;
 };
 
 int64_t bytes_of(const Tensor& t) { return t.numel() * size_of(t.dtype()); }
 
 int convert(const Flags& flags) {
   flags.apply();
-  data::Checkpoint read = data::read_checkpoint(flags.in, flags.key);
+  data::Checkpoint read = data::read_checkpoint(flags.in, flags.key, flags.hash);
   // Other programs look for this key; the file's own metadata, if it has any, says what it wants.
   if (read.content.metadata.empty()) read.content.metadata = {{"format", "pt"}};
   data::write_safetensors(flags.out, read.content);
@@ -61,6 +61,7 @@ std::function<int()> setup(CLI::App& app) {
       ->required();
   app.add_option("OUT", flags->out, "the file to write, .safetensors")->required();
   app.add_option("--key", flags->key, "entry of a .pth file's dict (default: the dict itself, model, state_dict, ...)");
+  add_name_hash_flag(app, flags->hash);
   return [flags] { return convert(*flags); };
 }
 

@@ -3,6 +3,8 @@
 #include <CLI/CLI.hpp>
 #include <memory>
 
+#include "apps/classifier/checkpoint_flags.h"
+
 namespace vitrine::apps {
 namespace {
 
@@ -21,6 +23,7 @@ void for_each_setting(Config& c, Visit&& visit) {
         "the model's)");
   visit("ape", c.ape, "absolute positions: learned, sincos, none or peg, CPVT's generators (default: the model's)");
   visit("finetune", c.finetune, "weights to start from: .pth, .safetensors, .npz; head and image size may differ");
+  visit("pos_resize", c.pos_resize, "of their positions: bicubic, as DeiT's program, or bicubic-aa, as timm");
   visit("epochs", c.epochs, "passes over the training images");
   visit("batch_size", c.batch_size, "images in a step");
   visit("opt", c.opt, "adamw or sgd");
@@ -28,6 +31,8 @@ void for_each_setting(Config& c, Visit&& visit) {
   visit("min_lr", c.min_lr, "learning rate at the end of the cosine");
   visit("warmup_lr", c.warmup_lr, "learning rate of the first step");
   visit("warmup_epochs", c.warmup_epochs, "epochs of linear warm-up");
+  visit("sched_on_epochs", c.sched_on_epochs,
+        "change the rate once an epoch, as the reference: epochs 0 and 1 have the first rate, e that of e - 1");
   visit("weight_decay", c.weight_decay,
         "decay of all but biases (Swin's of positions too), norms, cls_token and pos_embed");
   visit("momentum", c.momentum, "of sgd (Nesterov)");
@@ -37,6 +42,8 @@ void for_each_setting(Config& c, Visit&& visit) {
   visit("dropout", c.dropout, "rate of dropout");
   visit("ema", c.ema, "decay of averaged weights (0: none)");
   visit("flip", c.flip, "mirror half of the images");
+  visit("scale", c.scale, "smallest and largest part of the area that the random resized crop takes");
+  visit("ratio", c.ratio, "its smallest and largest ratio of width to height");
   visit("pad_crop", c.pad_crop, "pad by so many pixels, then crop at random; for folders, instead of the resized crop");
   visit("aa", c.aa, "policy, as rand-m9-mstd0.5-inc1, or none");
   visit("train_interpolation", c.train_interpolation, "bicubic, bilinear or random");
@@ -125,6 +132,8 @@ void TrainConfig::check_ranges() const {
     in(flag, value, 0, 10, "between 0 and 10");
   in("--recount", double(recount), 1, 100, "1 to 100");
   in("--eval-crop-ratio", eval_crop_ratio, 0.1, 1, "between 0.1 and 1");
+  for (const auto& [flag, list] : {std::pair{"--scale", &scale}, {"--ratio", &ratio}})
+    check<UsageError>(list->size() == 2, "{} takes two numbers, got {}", flag, list->size());
   check<UsageError>(cutmix_minmax.empty() || cutmix_minmax.size() == 2, "--cutmix-minmax takes two numbers, got {}",
                     cutmix_minmax.size());
   for (const auto& [flag, value] : {std::pair{"--drop-path", drop_path}, {"--dropout", dropout}})
@@ -155,6 +164,7 @@ void add_run_flags(CLI::App& app, TrainRun& run) {
   app.add_option("--workers,--num-workers,--num_workers", run.workers, "threads that prepare batches")
       ->capture_default_str()
       ->check(CLI::Range(0, 64));
+  add_name_hash_flag(app, run.hash);
   app.add_option("--save-every", run.save_every, "seconds between checkpoints within an epoch")
       ->capture_default_str()
       ->check(CLI::NonNegativeNumber);

@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "apps/cli.h"
+#include "data/checkpoint/checkpoint.h"
 #include "data/image/preprocessing.h"
 
 namespace vitrine::apps {
@@ -14,12 +15,15 @@ struct TrainConfig {
   int64_t image_size = 0, num_classes = 0;  ///< 0: those of the data
   std::string rpe, ape;                     ///< empty: the model's
   std::string finetune;                     ///< file of the first weights; empty: they are drawn
+  std::string pos_resize = "bicubic";       ///< of their positions
   int64_t epochs = 5, batch_size = 64;
   std::string opt = "adamw";
   double lr = 1e-3, min_lr = 1e-5, warmup_lr = 1e-6, warmup_epochs = 0.5;
+  bool sched_on_epochs = false;
   double weight_decay = 0.05, momentum = 0.9, clip_grad = 0;
   double label_smoothing = 0.1, drop_path = 0, dropout = 0, ema = 0;
   bool flip = false;
+  std::vector<double> scale = {0.08, 1}, ratio = {3. / 4, 4. / 3};
   int64_t pad_crop = 0;
   std::string aa, train_interpolation = "bicubic";
   double color_jitter = 0;
@@ -50,6 +54,7 @@ struct TrainRun {
   int workers = 1;
   int64_t keep_last = 0;   ///< epochs whose checkpoints stay
   double save_every = 60;  ///< seconds between checkpoints within an epoch
+  data::NameHash hash = data::NameHash::verify;
   Device device;
 };
 

@@ -42,6 +42,8 @@ data::LoaderOptions loader_options(const TrainConfig& config, const data::Datase
     options.augment = {.flip = config.flip,
                        .pad_crop = config.pad_crop,
                        .resized_crop = !dataset.one_size() && input.height > data::kSmallInput && config.pad_crop == 0,
+                       .scale = {config.scale.at(0), config.scale.at(1)},
+                       .ratio = {config.ratio.at(0), config.ratio.at(1)},
                        .color_jitter = config.color_jitter,
                        .interpolation = data::parse_interpolation(config.train_interpolation),
                        .erasing = {.probability = config.reprob,

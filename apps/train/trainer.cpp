@@ -78,8 +78,9 @@ Trainer::Trainer(const TrainConfig& config, const TrainRun& run, const StoredRun
   model_ = spec_.make(run_.device, rng_);
   check_fits(*model_, *train_);
   if (!known && !config_.finetune.empty()) {
-    const data::Checkpoint weights = data::read_checkpoint(config_.finetune);
-    pretrained_ = load_weights(*model_, weights_of(weights.content), models::Fit::fine_tune, config_.finetune);
+    const data::Checkpoint weights = data::read_checkpoint(config_.finetune, {}, run.hash);
+    pretrained_ = load_weights(*model_, weights_of(weights.content), models::Fit::fine_tune, config_.finetune,
+                               models::parse_position_resize(config_.pos_resize));
   }
   check<ValueError>(loader_.batches() > 0, "train: --batch-size {} is larger than the {} images of {}{}",
                     config_.batch_size, train_->size(), train_->description(),
@@ -115,6 +116,7 @@ double Trainer::learning_rate() const {
                                     .min_lr = std::min(config_.min_lr, config_.lr),
                                     .epochs = double(config_.epochs),
                                     .warmup_epochs = config_.warmup_epochs};
+  if (config_.sched_on_epochs) return schedule.in_epoch(at_.epoch);
   return schedule(double(at_.epoch) + double(at_.step) / double(loader_.batches()));
 }
 

@@ -1,6 +1,9 @@
 #include "data/checkpoint/checkpoint.h"
 
+#include <filesystem>
+
 #include "data/checkpoint/npz.h"
+#include "data/checkpoint/sha256.h"
 #include "data/checkpoint/torch.h"
 
 namespace vitrine::data {
@@ -10,9 +13,38 @@ void check_no_key(const InputFile& file, const std::string& key) {
   file.require(key.empty(), "only files of torch.save have entries such as {} to choose from", quoted(key));
 }
 
-Checkpoint read_zip(const InputFile& file, const std::string& key) {
+/// The eight digits at the end of the name; empty if it has none.
+std::string hash_in_name(const std::string& path) {
+  constexpr size_t kDigits = 8;
+  const std::string stem = std::filesystem::path(path).stem().string();
+  if (stem.size() <= kDigits || stem[stem.size() - kDigits - 1] != '-') return {};
+  const std::string digits = stem.substr(stem.size() - kDigits);
+  return digits.find_first_not_of("0123456789abcdef") == std::string::npos ? digits : std::string();
+}
+
+void check_name(const InputFile& file, NameHash wanted) {
+  const std::string stated = hash_in_name(file.path());
+  if (wanted == NameHash::ignore || stated.empty()) return;
+  Sha256 hash;
+  std::vector<std::byte> part(size_t(std::min<uint64_t>(file.size(), 1 << 20)));
+  for (uint64_t at = 0; at < file.size(); at += part.size()) {
+    part.resize(size_t(std::min<uint64_t>(part.size(), file.size() - at)));
+    file.read(at, part.data(), part.size());
+    hash.update(part);
+  }
+  const std::string found = hash.finish().substr(0, stated.size());
+  file.require(found == stated,
+               "its name says that its SHA-256 begins with {}, but it begins with {}: the file is damaged or another "
+               "one; to read it all the same, rename it or give --ignore-name-hash",
+               stated, found);
+}
+
+Checkpoint read_zip(const InputFile& file, const std::string& key, NameHash hash) {
   const ZipArchive archive(file);
-  if (is_torch(archive)) return read_torch(archive, key);
+  if (is_torch(archive)) {
+    check_name(file, hash);
+    return read_torch(archive, key);
+  }
   check_no_key(file, key);
   file.require(is_npz(archive), "a zip archive, but neither of torch.save nor of numpy.savez");
   return read_npz(archive);
@@ -20,14 +52,18 @@ Checkpoint read_zip(const InputFile& file, const std::string& key) {
 
 }  // namespace
 
-Checkpoint read_checkpoint(const std::string& path, const std::string& key) {
+Checkpoint read_checkpoint(const std::string& path, const std::string& key, NameHash hash) {
   const InputFile file(path);
   constexpr uint64_t kHead = 9;
   unsigned char head[kHead] = {};
   file.read(0, head, std::min(kHead, file.size()));
   // The length in front of a safetensors header can look like anything, but then follows an object.
   const bool zip = head[0] == 'P' && head[1] == 'K', safetensors = head[8] == '{' || !(zip || is_pickle(head));
-  if (!safetensors) return zip ? read_zip(file, key) : read_torch_legacy(file, key);
+  if (zip) return read_zip(file, key, hash);
+  if (!safetensors) {
+    check_name(file, hash);
+    return read_torch_legacy(file, key);
+  }
   check_no_key(file, key);
   return {.format = "safetensors", .content = read_safetensors(file)};
 }

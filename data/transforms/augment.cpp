@@ -28,9 +28,9 @@ void jitter(Image& image, double strength, Draws& draws) {
   }
 }
 
-/// A box of `area` pixels, its height / width between 1 / ratio and ratio in the logarithm, sides rounded half to even.
-Box draw_box(double area, double ratio, Draws& draws) {
-  const double r = std::exp(draws.uniform(-std::log(ratio), std::log(ratio)));
+/// A box of `area` pixels, the logarithm of its height / width between `low` and `high`, sides rounded half to even.
+Box draw_box(double area, double low, double high, Draws& draws) {
+  const double r = std::exp(draws.uniform(low, high));
   return {.height = std::llrint(std::sqrt(area * r)), .width = std::llrint(std::sqrt(area / r))};
 }
 
@@ -48,6 +48,13 @@ Erasing::Mode parse_erasing_mode(const std::string& text) {
 
 void Augmentation::check_ranges() const {
   check<ValueError>(pad_crop >= 0 && pad_crop <= 4096, "augmentation: pad_crop is {}; it must be 0 to 4096", pad_crop);
+  const auto interval = [](const char* what, const std::array<double, 2>& limits, double most) {
+    check<ValueError>(0 < limits[0] && limits[0] <= limits[1] && limits[1] <= most,
+                      "augmentation: the {} of crops is {} to {}; it must rise from above 0 to at most {}", what,
+                      limits[0], limits[1], most);
+  };
+  interval("scale", scale, 1);
+  interval("ratio", ratio, 100);
   check<ValueError>(!resized_crop || pad_crop == 0, "augmentation: either resized_crop or pad_crop, not both");
   check<ValueError>(color_jitter >= 0 && color_jitter <= 10, "augmentation: color_jitter is {}; it must be 0 to 10",
                     color_jitter);
@@ -57,19 +64,19 @@ void Augmentation::check_ranges() const {
                     erasing.count);
 }
 
-Box draw_resized_crop(int64_t height, int64_t width, Draws& draws) {
-  constexpr double kWidest = 4.0 / 3.0, kSmallestArea = 0.08;
+Box draw_resized_crop(int64_t height, int64_t width, const Augmentation& a, Draws& draws) {
+  const auto [narrowest, widest] = a.ratio;
   for (int i = 0; i < kTries; ++i) {
-    const double area = draws.uniform(kSmallestArea, 1) * double(height * width);
-    Box box = draw_box(area, kWidest, draws);
+    const double area = draws.uniform(a.scale[0], a.scale[1]) * double(height * width);
+    Box box = draw_box(area, -std::log(widest), -std::log(narrowest), draws);
     if (box.height < 1 || box.width < 1 || box.height > height || box.width > width) continue;
     box.top = draws.integer(height - box.height + 1), box.left = draws.integer(width - box.width + 1);
     return box;
   }
   Box box{.height = height, .width = width};
   const double ratio = double(width) / double(height);
-  if (ratio < 1 / kWidest) box.height = std::llrint(double(width) * kWidest);
-  if (ratio > kWidest) box.width = std::llrint(double(height) * kWidest);
+  if (ratio < narrowest) box.height = std::clamp<int64_t>(std::llrint(double(width) / narrowest), 1, height);
+  if (ratio > widest) box.width = std::clamp<int64_t>(std::llrint(double(height) * widest), 1, width);
   box.top = (height - box.height) / 2, box.left = (width - box.width) / 2;
   return box;
 }
@@ -78,7 +85,7 @@ Image augment(const Image& image, const Augmentation& a, const Preprocessing& p,
   const bool flip = draws.bits() >> 31 && a.flip;
   Image out;
   if (a.resized_crop) {
-    const Box part = draw_resized_crop(image.height, image.width, draws);
+    const Box part = draw_resized_crop(image.height, image.width, a, draws);
     const Filter filter = draw_filter(a.interpolation, draws);
     out = resample(p.grey && image.channels == 3 ? to_grey(image) : image, part, p.height, p.width,
                    {0, 0, p.height, p.width}, filter);
@@ -108,7 +115,7 @@ void erase(float* input, int64_t height, int64_t width, const Erasing& erasing, 
   for (int64_t n = 0; n < boxes; ++n) {
     for (int i = 0; i < kTries; ++i) {
       const double area = draws.uniform(kSmallest, kLargest) * double(height * width) / double(boxes);
-      Box box = draw_box(area, kRatio, draws);
+      Box box = draw_box(area, -std::log(kRatio), std::log(kRatio), draws);
       if (box.height >= height || box.width >= width) continue;
       box.top = draws.integer(height - box.height + 1), box.left = draws.integer(width - box.width + 1);
       for (int64_t c = 0; c < 3; ++c) {

@@ -27,9 +27,11 @@ Erasing::Mode parse_erasing_mode(const std::string& text);
 struct Augmentation {
   bool flip = false;     ///< mirror left and right with probability 1/2
   int64_t pad_crop = 0;  ///< add this many black pixels on every side, then cut out the old size at a random place
-  /// Cuts out a random part of 8 % to 100 % of the area and sides of 3:4 to 4:3, and brings it to the input's size.
-  /// Without it, images of the input's size stay whole and others become evaluation_image.
+  /// Cuts out a random part and brings it to the input's size. Without it, images of the input's size stay whole and
+  /// others become evaluation_image.
   bool resized_crop = false;
+  std::array<double, 2> scale = {0.08, 1};         ///< of the part: least and most of the area
+  std::array<double, 2> ratio = {3. / 4, 4. / 3};  ///< least and most of width to height
   std::optional<RandAugment> policy = {};
   /// j: brightness, contrast and colour by factors of [1 - j, 1 + j], in random order; not where there is a policy
   double color_jitter = 0;
@@ -40,9 +42,9 @@ struct Augmentation {
   void check_ranges() const;
 };
 
-/// The part of an image that the random resized crop takes (up to 10 tries; then the largest part in the middle whose
-/// sides are 3:4 to 4:3).
-Box draw_resized_crop(int64_t height, int64_t width, Draws& draws);
+/// The part of an image that the random resized crop takes: area and the logarithm of the ratio are uniform (up to 10
+/// tries; then the largest part in the middle of a ratio within the limits).
+Box draw_resized_crop(int64_t height, int64_t width, const Augmentation& augmentation, Draws& draws);
 
 /// An image of the input's size, ready for to_planes. @throws ValueError as evaluation_image
 Image augment(const Image& image, const Augmentation& augmentation, const Preprocessing& preprocessing, Draws& draws);

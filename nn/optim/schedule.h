@@ -1,5 +1,7 @@
 #pragma once
+#include <algorithm>
 #include <cmath>
+#include <cstdint>
 #include <numbers>
 
 namespace vitrine::nn {
@@ -20,6 +22,9 @@ struct CosineSchedule {
     if (t >= epochs) return min_lr;
     return min_lr + 0.5 * (base - min_lr) * (1 + std::cos(std::numbers::pi * t / epochs));
   }
+  /// The rate of all of epoch e, counted from 0, in the reference program: it moves on at the end of an epoch to the
+  /// number of that epoch, so that epochs 0 and 1 both have lr(0). (Resumed, it does not go back by one; we do.)
+  double in_epoch(int64_t e) const { return (*this)(double(std::max<int64_t>(0, e - 1))); }
 };
 
 }  // namespace vitrine::nn

@@ -56,4 +56,6 @@ TEST_CASE("convert: what cannot be read is one error, and leaves no file", "[app
   fails(fixture("zip.pth"), "args", "those that do: \"model\", \"optimizer\"");
   fails(folder.file("missing"), "", "missing: no such file");
   CHECK(folder.list() == std::vector<std::string>{"half", "none"});
+  fails(folder.write("m-0123abcd.pth", whole), "", "give --ignore-name-hash");
+  CHECK(run_program({"convert", folder.file("m-0123abcd.pth"), folder.file("out"), "--ignore-name-hash"}).status == 0);
 }

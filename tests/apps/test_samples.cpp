@@ -56,6 +56,33 @@ TEST_CASE("samples: a grey image is a grey file, and no label leads out of the f
   CHECK(grey == image);
 }
 
+TEST_CASE("samples: --folders writes what imagefolder reads, in the same order of classes", "[apps][samples]") {
+  const testing::ScratchFolder folder("samples");
+  const auto written = [&](const char* split) {
+    const Finished run = run_program(
+        {"samples", "--data", "shapes", "--count", "60", "--split", split, "--folders", "--out", folder.file("set")});
+    INFO(run.err);
+    CHECK(run.status == 0);
+    const auto half = std::string(split) == "train" ? data::Split::train : data::Split::test;
+    const auto from = data::open_dataset("shapes", half),
+               to = data::open_dataset("imagefolder:" + folder.file("set"), half);
+    REQUIRE(to->size() == 60);
+    CHECK(to->num_classes() == from->num_classes());
+    // Images of a class keep their order, so the first of each is known.
+    for (int64_t i = 0, seen = -1; i < to->size(); ++i) {
+      if (to->label(i) == seen) continue;
+      seen = to->label(i);
+      int64_t first = 0;
+      while (from->label(first) != seen) ++first;
+      CHECK(to->image(i).pixels == from->image(first).pixels);
+    }
+    return to->labels();
+  };
+  CHECK(written("train") == written("test"));
+  CHECK_THAT(run_program({"samples", "--data", "shapes", "--all", "--count", "3", "--out", folder.file("x")}).err,
+             Contains("--count"));
+}
+
 TEST_CASE("samples: wrong usage is one message", "[apps][samples]") {
   const testing::ScratchFolder folder("samples");
   const auto fails = [&](const std::vector<std::string>& more, int status) {

@@ -231,8 +231,25 @@ TEST_CASE("train: augmentation flags that do not fit are said once", "[apps]") {
   fails({"--train-interpolation", "nearest"}, "interpolation 'nearest'");
   fails({"--reprob", "1.5"}, "--reprob must be between 0 and 1, got 1.5");
   fails({"--cutmix-minmax", "0.5"}, "--cutmix-minmax takes two numbers, got 1");
+  fails({"--scale", "0.5"}, "--scale takes two numbers, got 1");
+  fails({"--ratio", "2", "1"}, "the ratio of crops is 2 to 1");
   fails({"--mixup", "1", "--batch-size", "15"}, "full batches of an even size, got 15");
   fails({"--repeated-aug"}, "rounded down to a multiple of 256");
+}
+
+TEST_CASE("train: --sched-on-epochs keeps one rate for an epoch, and the first for two", "[apps]") {
+  const ScratchFolder folder("schedule");
+  const TinyMnist data(folder, 32, 16);
+  const std::vector<std::string> more = {"--epochs", "4", "--warmup-epochs", "2", "--lr", "1e-3", "--sched-on-epochs"};
+  REQUIRE(run_program(train_words(data, folder.file("run"), more)).status == 0);
+  std::ifstream in(folder.file("run/metrics.jsonl"));
+  std::vector<double> rates;
+  for (std::string line; std::getline(in, line);) rates.push_back(nlohmann::json::parse(line)["lr"]);
+  REQUIRE(rates.size() == 4);
+  CHECK(rates[0] == 1e-6);
+  CHECK(rates[1] == 1e-6);
+  CHECK(rates[2] == Catch::Approx(1e-6 + (1e-3 - 1e-6) / 2));
+  CHECK(rates[3] == Catch::Approx(1e-5 + (1e-3 - 1e-5) / 2));  // the cosine at half of the run
 }
 
 TEST_CASE("train: Ctrl-C leaves a checkpoint to go on from", "[apps]") {

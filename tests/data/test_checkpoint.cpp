@@ -2,6 +2,7 @@
 
 #include "core/random.h"
 #include "data/checkpoint/checkpoint.h"
+#include "data/checkpoint/sha256.h"
 #include "tests/apps/run_program.h"
 #include "tests/data/checkpoint_bytes.h"
 #include "tests/support/catch.h"
@@ -129,6 +130,42 @@ TEST_CASE("checkpoint: the entry of a torch file is chosen, by us or by its key"
   // Nested names, a list, an integer key, a tensor alone.
   CHECK(values(folder, torch_zip(dict({{"model", "}(K\7](" + kWhole + "eu"}})), "7.0") == Doubles{1, 2, 3, 4});
   CHECK(values(folder, torch_zip(kWhole), "tensor") == Doubles{1, 2, 3, 4});
+}
+
+TEST_CASE("checkpoint: a name that states the file's hash must be right", "[data]") {
+  const ScratchFolder folder("ckpt_hash");
+  const std::string whole = bytes_of("bare.pth"), old = bytes_of("legacy.pth");
+  const auto hash = [](const std::string& bytes) {
+    return data::sha256(std::as_bytes(std::span(bytes.data(), bytes.size()))).substr(0, 8);
+  };
+  CHECK(read_checkpoint(folder.write("m-" + hash(whole) + ".pth", whole)).content.tensors.size() == 4);
+  CHECK(read_checkpoint(folder.write("m-" + hash(old) + ".pth", old)).content.tensors.size() == 18);
+  for (const std::string& bytes : {whole, old}) {
+    const std::string file = folder.write("m-0123abcd.pth", bytes);
+    CHECK_THROWS_WITH(read_checkpoint(file),
+                      file + ": its name says that its SHA-256 begins with 0123abcd, but it begins with " +
+                          hash(bytes) +
+                          ": the file is damaged or another one; to read it all the same, rename it or "
+                          "give --ignore-name-hash");
+    CHECK_NOTHROW(read_checkpoint(file, {}, data::NameHash::ignore));
+  }
+  for (const char* name : {"m-0123abc.pth", "m-0123abcg.pth", "0123abcd.pth", "m_0123abcd.pth", "m-0123ABCD.pth"})
+    CHECK_NOTHROW(read_checkpoint(folder.write(name, whole)));
+  // Of what was made from such a file, the name says nothing.
+  CHECK_NOTHROW(read_checkpoint(folder.write("m-0123abcd.npz", bytes_of("packed.npz"))));
+}
+
+TEST_CASE("sha256: bytes in parts of any size hash as in one piece", "[unit]") {
+  std::string text;
+  for (int i = 0; i < 300; ++i) text += char(i * 37);
+  const auto bytes = std::as_bytes(std::span(text.data(), text.size()));
+  for (const size_t total : {size_t(55), size_t(56), size_t(63), size_t(64), size_t(119), size_t(300)})
+    for (const size_t part : {size_t(1), size_t(7), size_t(63), size_t(64), size_t(65), size_t(200)}) {
+      data::Sha256 hash;
+      for (size_t at = 0; at < total; at += part) hash.update(bytes.subspan(at, std::min(part, total - at)));
+      INFO(total << " bytes by " << part);
+      CHECK(hash.finish() == data::sha256(bytes.first(total)));
+    }
 }
 
 TEST_CASE("checkpoint: nothing that a pickle names is looked up; what is needed must be plain", "[data]") {

@@ -8,10 +8,10 @@
 #include <span>
 
 #include "core/error.h"
+#include "data/checkpoint/sha256.h"
 #include "data/datasets/byte_reader.h"
 #include "data/datasets/formats.h"
 #include "tests/support/catch.h"
-#include "tests/support/sha256.h"
 
 using namespace vitrine;
 using namespace vitrine::data;
@@ -305,7 +305,7 @@ TEST_CASE("shapes: ten balanced classes, different images, equal bytes on every 
   }
   CHECK(seen.size() == 600);
   // Recorded from this code: another figure means that every result on this dataset changes.
-  CHECK(vitrine::testing::sha256(std::as_bytes(std::span(first))) ==
+  CHECK(data::sha256(std::as_bytes(std::span(first))) ==
         "43e9e26b45f8edf664488963f3b040b9923d7d93745967e47b9ef60154e6c7ee");
 }
 

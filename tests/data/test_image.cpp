@@ -2,10 +2,10 @@
 #include <fstream>
 #include <nlohmann/json.hpp>
 
+#include "data/checkpoint/sha256.h"
 #include "data/image/image.h"
 #include "tests/apps/run_program.h"
 #include "tests/support/catch.h"
-#include "tests/support/sha256.h"
 
 using namespace vitrine;
 using Catch::Matchers::Contains;
@@ -34,7 +34,7 @@ Image picture(int64_t height, int64_t width, int64_t channels) {
   return image;
 }
 
-std::string sha(const Image& image) { return testing::sha256(std::as_bytes(std::span(image.pixels))); }
+std::string sha(const Image& image) { return data::sha256(std::as_bytes(std::span(image.pixels))); }
 
 std::string bytes_of(const std::string& name) {
   std::ifstream in(kFixtures + name, std::ios::binary);

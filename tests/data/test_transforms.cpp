@@ -5,11 +5,11 @@
 #include <set>
 
 #include "core/error.h"
+#include "data/checkpoint/sha256.h"
 #include "data/transforms/affine.h"
 #include "data/transforms/augment.h"
 #include "data/transforms/color.h"
 #include "tests/support/catch.h"
-#include "tests/support/sha256.h"
 
 using namespace vitrine;
 using namespace vitrine::data;
@@ -42,7 +42,7 @@ Image make(const std::string& kind, int64_t height, int64_t width) {
   return image;
 }
 
-std::string sha(const Image& image) { return testing::sha256(std::as_bytes(std::span(image.pixels))); }
+std::string sha(const Image& image) { return data::sha256(std::as_bytes(std::span(image.pixels))); }
 
 constexpr std::array<uint8_t, 3> kFill = {124, 116, 104};
 const std::vector<std::string> kNames = {"auto_contrast", "equalize",     "invert",  "rotate",      "posterize",
@@ -198,7 +198,7 @@ TEST_CASE("transforms: the resized crop is inside, and spreads as stated", "[uni
   int64_t small = 0, at_left = 0;
   for (int64_t i = 0; i < kDraws; ++i) {
     Draws draws = draws_of(i);
-    const Box box = draw_resized_crop(kHeight, kWidth, draws);
+    const Box box = draw_resized_crop(kHeight, kWidth, {}, draws);
     REQUIRE(box.top >= 0);
     REQUIRE(box.left >= 0);
     REQUIRE(box.height > 0);
@@ -216,11 +216,37 @@ TEST_CASE("transforms: the resized crop is inside, and spreads as stated", "[uni
   CHECK(at_left > 0);
   // Too narrow for any try: the middle, with sides of 3:4.
   Draws draws = draws_of(0);
-  const Box tall = draw_resized_crop(1000, 9, draws), wide = draw_resized_crop(8, 1001, draws);
+  const Box tall = draw_resized_crop(1000, 9, {}, draws), wide = draw_resized_crop(8, 1001, {}, draws);
   CHECK((tall.height == 12 && tall.width == 9 && tall.top == 494 && tall.left == 0));
   CHECK((wide.height == 8 && wide.width == 11 && wide.top == 0 && wide.left == 495));
-  const Box one = draw_resized_crop(1, 1, draws);
+  const Box one = draw_resized_crop(1, 1, {}, draws);
   CHECK((one.height == 1 && one.width == 1));
+}
+
+TEST_CASE("transforms: scale and ratio bound the resized crop", "[unit][transforms]") {
+  Augmentation a;
+  a.scale = {0.4, 0.5}, a.ratio = {2, 3};
+  double narrowest = 9, widest = 0;
+  for (int64_t i = 0; i < 2000; ++i) {
+    Draws draws = draws_of(i);
+    const Box box = draw_resized_crop(300, 600, a, draws);
+    const double part = double(box.height * box.width) / (300 * 600), ratio = double(box.width) / double(box.height);
+    REQUIRE((part > 0.39 && part < 0.51));
+    narrowest = std::min(narrowest, ratio), widest = std::max(widest, ratio);
+  }
+  CHECK((narrowest > 1.97 && narrowest < 2.05));
+  CHECK((widest > 2.8 && widest < 3.03));
+  // Where no try fits: the largest part in the middle.
+  Draws draws = draws_of(0);
+  const Box tall = draw_resized_crop(900, 30, a, draws);
+  CHECK((tall.width == 30 && tall.height == 15 && tall.top == 442 && tall.left == 0));
+  for (const std::array<double, 2>& bad : {std::array{0.0, 1.0}, {0.5, 0.4}, {0.5, 1.1}}) {
+    a.scale = bad;
+    CHECK_THROWS_AS(a.check_ranges(), ValueError);
+  }
+  a.scale = {0.08, 1}, a.ratio = {0, 1};
+  CHECK_THROWS_WITH(a.check_ranges(),
+                    "augmentation: the ratio of crops is 0 to 1; it must rise from above 0 to at most 100");
 }
 
 TEST_CASE("transforms: colour jitter stays within its factors and orders", "[unit][transforms]") {

@@ -5,12 +5,14 @@
 #include "data/checkpoint/checkpoint.h"
 #include "models/deit/deit.h"
 #include "models/pretrained.h"
+#include "models/swin/swin.h"
 #include "tests/support/catch.h"
 
 using namespace vitrine;
 using models::DeiT;
 using models::DeiTConfig;
 using models::Fit;
+using models::PositionResize;
 using models::PretrainedReport;
 
 namespace {
@@ -40,6 +42,12 @@ Tensor at(const nn::NamedTensors& list, const std::string& name) {
     if (key == name) return t;
   FAIL("no " << name);
   return {};
+}
+
+void check_close(const Tensor& a, const Tensor& b) {
+  REQUIRE(a.shape() == b.shape());
+  const std::vector<double> x = a.to_vector(), y = b.to_vector();
+  for (size_t i = 0; i < x.size(); ++i) CHECK(x[i] == Catch::Approx(y[i]).epsilon(1e-5).margin(1e-6));
 }
 
 bool equal(const Tensor& a, const Tensor& b) { return a.shape() == b.shape() && a.to_vector() == b.to_vector(); }
@@ -103,16 +111,44 @@ TEST_CASE("pretrained: weights of torch.save have the bits and the logits of the
   for (size_t i = 0; i < x.size(); ++i) CHECK(x[i] == Catch::Approx(y[i]).epsilon(1e-5).margin(1e-5));
 }
 
-TEST_CASE("pretrained: positions are resized as DeiT's program does it", "[model]") {
+TEST_CASE("pretrained: positions are resized as DeiT's program does it, or as timm", "[model]") {
   const data::Safetensors recorded = data::read_safetensors(fixture("checkpoint/positions.safetensors"));
   for (const int64_t side : {5, 2}) {
     const Tensor own = zeros({1, 1 + side * side, 4});
-    const Tensor made = models::resize_positions(recorded.at("from"), 1, {side, side, 1}, own);
-    const std::vector<double> x = made.to_vector(), y = recorded.at("to" + std::to_string(side)).to_vector();
-    REQUIRE(x.size() == y.size());
-    for (size_t i = 0; i < x.size(); ++i) CHECK(x[i] == Catch::Approx(y[i]).epsilon(1e-5).margin(1e-6));
+    for (const PositionResize how : {PositionResize::bicubic, PositionResize::bicubic_aa}) {
+      const Tensor made = models::resize_positions(recorded.at("from"), 1, {side, side, 1}, own, how);
+      const char* name = how == PositionResize::bicubic ? "to" : "aa";
+      check_close(made, recorded.at(name + std::to_string(side)));
+    }
   }
   CHECK(equal(models::resize_positions(recorded.at("from"), 1, {3, 3, 1}, zeros({1, 10, 4})), recorded.at("from")));
+  CHECK(models::parse_position_resize("bicubic-aa") == PositionResize::bicubic_aa);
+  CHECK_THROWS_AS(models::parse_position_resize("nearest"), ValueError);
+}
+
+TEST_CASE("pretrained: Swin's biases are resized to another window", "[model]") {
+  const data::Safetensors recorded = data::read_safetensors(fixture("checkpoint/positions.safetensors"));
+  check_close(models::resize_bias_table(recorded.at("table"), 9), recorded.at("table9"));
+  CHECK_THROWS_AS(models::resize_bias_table(zeros({24, 2}), 9), ShapeError);
+
+  Generator rng;
+  const auto swin = [&](int64_t window) {
+    return models::SwinConfig{.name = "small",
+                              .image_size = 30,
+                              .patch_size = 2,
+                              .num_classes = 5,
+                              .dim = 4,
+                              .depths = {2},
+                              .heads = {2},
+                              .window = window};
+  };
+  models::Swin three({.rng = &rng}, swin(3)), five({.rng = &rng}, swin(5));
+  const PretrainedReport report = models::load_pretrained(five, three.state_dict(), Fit::evaluate);
+  CHECK(names(report.resized) == Names{"layers.0.blocks.0.attn.relative_position_bias_table",
+                                       "layers.0.blocks.1.attn.relative_position_bias_table"});
+  CHECK(report.resized[0].what == "windows of 3 x 3 to 5 x 5");
+  const std::string table = report.resized[0].name;
+  CHECK(equal(at(five.state_dict(), table), models::resize_bias_table(at(three.state_dict(), table), 9)));
 }
 
 TEST_CASE("pretrained: another number of classes leaves the head as drawn, another size resizes positions", "[model]") {
@@ -189,14 +225,9 @@ TEST_CASE("pretrained: what does not fit is an error with every name, and evalua
   for (auto& [name, t] : rows)
     if (name == "pos_embed") t = zeros({1, 9, 16});  // the class token's row is missing, as in DeiT III
   CHECK(failure(small(), rows, Fit::fine_tune).find("pos_embed is [1, 9, 16]") != std::string::npos);
-  rows.emplace_back("blocks.0.ls1.gamma", zeros({16}));
-  CHECK(failure(small(), rows, Fit::fine_tune).find("DeiT III") != std::string::npos);
-}
-
-TEST_CASE("pretrained: a wrapper's prefix is taken off if every name has it", "[model]") {
-  nn::NamedTensors wrapped = weights("plain");
-  for (auto& [name, t] : wrapped) name = "module." + name;
-  CHECK(models::without_wrapper(wrapped)[0].first == weights("plain")[0].first);
-  wrapped[0].first = "cls_token";
-  CHECK(models::without_wrapper(wrapped)[1].first.starts_with("module."));
+  for (const char* scale : {"blocks.0.ls1.gamma", "blocks.0.gamma_1"}) {
+    nn::NamedTensors third = rows;
+    third.emplace_back(scale, zeros({16}));
+    CHECK(failure(small(), third, Fit::fine_tune).starts_with("the weights are of DeiT III, which is not supported"));
+  }
 }

@@ -3,9 +3,9 @@
 #include <fstream>
 #include <nlohmann/json.hpp>
 
+#include "data/checkpoint/sha256.h"
 #include "ops/relpos/relpos.h"
 #include "tests/support/catch.h"
-#include "tests/support/sha256.h"
 
 using namespace vitrine;
 using namespace vitrine::ops;
@@ -25,7 +25,7 @@ RelposIndex index_of(const json& e) {
 }  // namespace
 
 TEST_CASE("sha256 of the standard's examples", "[unit]") {
-  const auto of = [](std::string_view s) { return testing::sha256(std::as_bytes(std::span(s.data(), s.size()))); };
+  const auto of = [](std::string_view s) { return data::sha256(std::as_bytes(std::span(s.data(), s.size()))); };
   CHECK(of("") == "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855");
   CHECK(of("abcdbcdecdefdefgefghfghighijhijkijkljklmklmnlmnomnopnopq") ==
         "248d6a61d20638b8e5c026930c3e6039a33ce45964ff2167f6ecedd419db06c1");
@@ -59,7 +59,7 @@ TEST_CASE("iRPE ids equal the reference program's in every recorded case", "[uni
     const RelposIndex index = index_of(e);
     CHECK(index.buckets == e["num_buckets"].get<int64_t>());
     const auto ids = values(index.ids());
-    CHECK(testing::sha256(std::as_bytes(std::span(ids))) == e["sha256_i32le_rowmajor"].get<std::string>());
+    CHECK(data::sha256(std::as_bytes(std::span(ids))) == e["sha256_i32le_rowmajor"].get<std::string>());
     ++checked;
   }
   CHECK(checked == 325);
