@@ -138,6 +138,8 @@ void TrainConfig::check_ranges() const {
                     cutmix_minmax.size());
   for (const auto& [flag, value] : {std::pair{"--drop-path", drop_path}, {"--dropout", dropout}})
     in(flag, value, 0, 0.999, "in [0, 1)");
+  check<UsageError>(pos_resize == "bicubic" || pos_resize == "bicubic-aa",
+                    "--pos-resize must be bicubic or bicubic-aa, got '{}'", pos_resize);
   check<UsageError>(opt == "adamw" || opt == "sgd", "--opt must be adamw or sgd, got '{}'", opt);
 }
 

@@ -283,6 +283,7 @@ TEST_CASE("train: what is wrong is said once, with the right status", "[apps]") 
   CHECK(fails(train_words(data, out, {"--leerning-rate", "1"}), "unknown flag --leerning-rate") == 2);
   CHECK(fails(train_words(data, out, {"--dropout", "1.5"}), "--dropout must be in [0, 1)") == 2);
   CHECK(fails(train_words(data, out, {"--opt", "adam"}), "--opt must be adamw or sgd") == 2);
+  CHECK(fails(train_words(data, out, {"--pos-resize", "nearest"}), "--pos-resize must be bicubic or bicubic-aa") == 2);
   CHECK(fails(train_words(data, out, {"--ape", "rotary"}), "unknown absolute encoding 'rotary'") == 2);
   CHECK(fails(train_words(data, out, {"--batch-size", "1000"}), "--batch-size 1000 is larger than the 96 images") == 2);
   CHECK(fails(train_words(data, out, {"--num-classes", "7"}), "has 10 classes, but the model's head has 7") == 2);
@@ -389,7 +390,7 @@ TEST_CASE("train: starts from weights of another program, and says what of them 
   CHECK(run_program({"train", "--resume", "--out", out}).status == 0);  // without reading the weights again
 
   // Evaluation of weights alone: they say the number of classes, the command says the model.
-  const std::vector<std::string> eval = {"eval", "--checkpoint", weights};
+  const std::vector<std::string> eval = {"eval", "--weights", weights};
   const auto with = [](std::vector<std::string> words, const std::vector<std::string>& more) {
     words.insert(words.end(), more.begin(), more.end());
     return run_program(words);
