@@ -77,7 +77,8 @@ void add_config_flag(CLI::App& app, std::string& file) {
 void apply_config_file(CLI::App& app, const std::string& file) {
   const std::set<const CLI::Option*> before = decided(app);
   std::set<const CLI::Option*> seen;
-  for (const auto& [key, value] : read(file).items()) {
+  const Json settings = read(file);
+  for (const auto& [key, value] : settings.items()) {
     const std::string name = flag_name(app, key);
     CLI::Option* option = app.get_option_no_throw("--" + name);
     check<UsageError>(option, "{}: unknown setting '{}'; did you mean {}?", file, key, nearest(key, long_names(app)));
