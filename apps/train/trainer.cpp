@@ -330,6 +330,8 @@ void Trainer::restore(const StoredRun& run) {
   check<UsageError>(at_.step == 0 || training.value("steps", loader_.batches()) == loader_.batches(),
                     "{}: lies inside an epoch of {} steps, which cannot go on with {}", file, training["steps"].dump(),
                     loader_.batches());
+  // A run that goes on in another folder finds the best of its own.
+  if (!std::filesystem::exists(path("best.safetensors"))) at_.best = at_.best_ema = -1;
   log_.restore(std::filesystem::path(file).parent_path(), at_.epoch);
 }
 
