@@ -139,17 +139,16 @@ Tensor Trainer::step(const data::Batch& batch) {
   for (const Tensor& p : parameters_) gradients.push_back(p.grad());
   const Tensor norm = ops::global_norm(gradients, &norm_cache_);
   if (!std::isfinite(loss.item()) || !std::isfinite(norm.item())) {
-    const bool of_loss = !std::isfinite(loss.item());
     const std::string cause = first_non_finite(model_->state_dict(), batch, [&] {
       const EnableGrad grad;
       rng_.offset = offset;
       forward_backward(batch);
     });
     throw Error(
-        format("train: the {} is {} at epoch {}, step {}: {}. The weights of the step before are good, and {} "
-               "is older. Try a lower --lr, or --clip-grad 1",
-               of_loss ? "loss" : "norm of the gradient", of_loss ? loss.item() : norm.item(), at_.epoch, at_.step,
-               cause, checkpoint_of(run_.out)));
+        format("train: {} is not finite at epoch {}, step {}: {}. {} is older, and good. Try a lower --lr, or "
+               "--clip-grad 1",
+               std::isfinite(loss.item()) ? "the norm of the gradient" : "the loss", at_.epoch, at_.step, cause,
+               checkpoint_of(run_.out)));
   }
   optimizer_->step(learning_rate(), config_.clip_grad > 0 ? ops::clip_factor(norm, config_.clip_grad) : Tensor());
   if (ema_) ema_->update();
@@ -333,6 +332,8 @@ void Trainer::restore(const StoredRun& run) {
   check<UsageError>(at_.step == 0 || training.value("steps", loader_.batches()) == loader_.batches(),
                     "{}: lies inside an epoch of {} steps, which cannot go on with {}", file, training["steps"].dump(),
                     loader_.batches());
+  // A run that goes on in another folder finds the best of its own.
+  if (!std::filesystem::exists(path("best.safetensors"))) at_.best = at_.best_ema = -1;
   log_.restore(std::filesystem::path(file).parent_path(), at_.epoch);
 }
 

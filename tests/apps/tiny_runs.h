@@ -103,6 +103,13 @@ inline void check_same_run(const std::string& a, const std::string& b) {
   for (size_t i = 0; i < x.size(); ++i)
     for (const char* key : {"epoch", "train_loss", "test_loss", "test_acc1", "test_acc5", "lr"})
       CHECK(x[i][key] == y[i][key]);
+  const auto log = [](const std::string& folder) {
+    std::ifstream in(folder + "/log.txt");
+    return std::string{std::istreambuf_iterator<char>(in), std::istreambuf_iterator<char>()};
+  };
+  const std::string text = log(a);
+  CHECK(std::count(text.begin(), text.end(), '\n') == int64_t(x.size()));
+  CHECK(text == log(b));
 }
 
 }  // namespace vitrine::testing
