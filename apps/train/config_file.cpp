@@ -87,7 +87,7 @@ void apply_config_file(CLI::App& app, const std::string& file) {
     check<UsageError>(seen.insert(option).second, "{}: '{}' and another of its keys set the same", file, key);
     if (before.contains(option)) continue;
     const std::vector<std::string> words = words_of(value);
-    if (words.empty()) continue;  // an empty list is the default wherever there are lists
+    if (words.empty()) continue;  // an empty list sets nothing
     try {
       if (option->get_expected_min() == 0) {
         check<UsageError>(value.is_boolean(), "{}: '{}' must be true or false, got {}", file, key, value.dump());
