@@ -274,6 +274,13 @@ TEST_CASE("train: settings from a file, and what is wrong with them", "[apps]") 
   CHECK(config["label_smoothing"] == 0.25);
   CHECK(config["momentum"] == 0.8);
   CHECK(config["flip"] == false);
+
+  const std::string other = folder.write("other.toml", "no-model-ema = true\ndata-path = \"/nowhere\"");
+  const Finished second =
+      run_program(words(data, folder.file("second"), {"--config", other, "--ema", "0.5", "--epochs", "1"}));
+  INFO(second.err);
+  REQUIRE(second.status == 0);
+  CHECK(nlohmann::json::parse(bytes_of(folder.file("second") + "/config.json"))["ema"] == 0.5);
 }
 
 TEST_CASE("train: the flags of the reference's program", "[apps]") {
