@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <cmath>
 #include <queue>
-#include <string_view>
 
 #include "core/kernels/kernels.h"
 #include "core/tensor_state.h"
@@ -138,8 +137,6 @@ void record(std::shared_ptr<Node> node, std::span<const Tensor> inputs, std::spa
 bool anomaly_mode() { return anomaly_on; }
 
 void check_finite(const char* op, const char* direction, std::span<const Tensor> tensors) {
-  // What an op calls inside its forward is its own affair: it may look at memory that it has yet to fill.
-  if (std::string_view(direction) == "forward" && std::string_view(trace::current_op()) != "host code") return;
   const trace::OpScope scan("check_finite");  // reads through ops itself
   for (const Tensor& t : tensors) {
     if (!t.defined() || !is_floating(t.dtype())) continue;

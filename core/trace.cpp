@@ -20,7 +20,8 @@ double now_us() {
 }
 
 thread_local std::string path, failed_path;
-thread_local const char* op = "host code";
+constexpr const char* kNoOp = "host code";
+thread_local const char* op = kNoOp;
 thread_local Watcher* watcher = nullptr;
 
 }  // namespace
@@ -100,6 +101,7 @@ PathScope::~PathScope() {
 std::string take_failed_path() { return std::exchange(failed_path, {}); }
 
 const char* current_op() { return op; }
+bool in_op() { return op != kNoOp; }
 OpScope::OpScope(const char* name) : previous_(op) { op = name; }
 OpScope::~OpScope() { op = previous_; }
 

@@ -36,14 +36,22 @@ inline simd::Vec<float> select(simd::Vec<int32_t> condition, simd::Vec<float> ye
   return condition ? yes : no;
 }
 
-/// a b + c, rounded once.
-template <class V, class B, class C>
-inline V fma(V a, B b, C c) {
-  if constexpr (std::is_same_v<V, float>) {
-    return std::fma(a, b, c);
-  } else {
-    return a * b + c;
-  }
+/// a b + c, rounded once; of vectors where the processor has an instruction for them. (Compilers make one of a product
+/// and a sum too, but only when they optimize: with them the last bits would depend on the preset.)
+inline float fma(float a, float b, float c) { return std::fma(a, b, c); }
+template <class B, class C>
+inline simd::Vec<float> fma(simd::Vec<float> a, B b, C c) {
+  using V = simd::Vec<float>;
+  const V factor = V{} + b, term = V{} + c;
+#if defined(__AVX512F__)
+  return std::bit_cast<V>(
+      _mm512_fmadd_ps(std::bit_cast<__m512>(a), std::bit_cast<__m512>(factor), std::bit_cast<__m512>(term)));
+#elif defined(__FMA__)
+  return std::bit_cast<V>(
+      _mm256_fmadd_ps(std::bit_cast<__m256>(a), std::bit_cast<__m256>(factor), std::bit_cast<__m256>(term)));
+#else
+  return a * factor + term;
+#endif
 }
 
 /// Adding 1.5 * 2^23 rounds a float below 2^22 to the nearest integer and leaves that integer in the low bits.
@@ -94,21 +102,18 @@ alignas(64) inline constexpr auto kPowers = [] {
 
 /// vm::exp_weight: x = n ln 2 / 32 + r with |r| <= ln 2 / 64, so that three terms of its series do for e^r - 1. The
 /// power of two is read from registers, by the unit for shuffles: 7 multiply-adds and products, where 10 go by
-/// expm1_reduced. Error: 1.03 ulp at most (1.28 without contraction to fma).
+/// expm1_reduced.
 inline simd::Vec<float> exp_weight_by_table(simd::Vec<float> x) {
   using V = simd::Vec<float>;
-  const V rounded = x * (32 * 0x1.715476p0f) + kRound, n = rounded - kRound;
-  // ln 2 / 32 in two floats. The first step is exact, if it is one fma (which the compiler makes from -O2 on), and so
-  // near to r that it will do but for the linear term.
-  const V high = std::bit_cast<V>(
-      _mm512_fmadd_ps(std::bit_cast<__m512>(n), _mm512_set1_ps(-0x1.62e43p-1f / 32), std::bit_cast<__m512>(x)));
-  const V r = n * (0x1.05c61p-29f / 32) + high;
-  const V e = (high * (1 / 6.0f) + 0.5f) * (high * high) + r;
+  const V rounded = fma(x, 32 * 0x1.715476p0f, kRound), n = rounded - kRound;
+  // ln 2 / 32 in two floats. The first step is exact, and so near to r that it will do but for the linear term.
+  const V high = fma(n, -0x1.62e43p-1f / 32, x), r = fma(n, 0x1.05c61p-29f / 32, high);
+  const V e = fma(fma(high, 1 / 6.0f, 0.5f), high * high, r);
   // The last five bits of n choose, and those of kRound are shifted out.
   const __m512i part = _mm512_permutex2var_epi32(_mm512_load_si512(kPowers.data()), std::bit_cast<__m512i>(rounded),
                                                  _mm512_load_si512(kPowers.data() + 16));
   const V power = of_bits(std::bit_cast<simd::Vec<uint32_t>>(part) + (to_bits(rounded) << 18));
-  return select(x < -87.0f, V{}, power * e + power);
+  return select(x < -87.0f, V{}, fma(power, e, power));
 }
 #endif
 
@@ -228,9 +233,9 @@ inline float bounded_magnitude(float x, float most) {
   return of_bits(a < b ? a : b);
 }
 
-/// 2^-q / 2 for 0 <= q <= 125, with an absolute error of at most 0.53 * 2^-24.
-inline float half_power_of_minus(float q) {
-  const float rounded = kRound - q, f = (kRound - rounded) - q;
+/// 2^-ab / 2 for 0 <= ab <= 125, with an absolute error of at most 0.53 * 2^-24. The product is not rounded.
+inline float half_power_of_minus(float a, float b) {
+  const float rounded = std::fma(-a, b, kRound), f = std::fma(-a, b, kRound - rounded);
   float w = 0x1.5aac8ep-11f;
   w = std::fma(w, f, 0x1.3cec48p-8f);
   w = std::fma(w, f, 0x1.c6babap-6f);
@@ -257,7 +262,7 @@ inline float gelu(float x) {
   q = std::fma(q, t, 0x1.adf146p-5f);
   q = std::fma(q, t, 0x1.d63b5ep-2f);
   q = std::fma(q, t, 0x1.26aed4p0f);
-  const float tail = detail::half_power_of_minus(q * t);
+  const float tail = detail::half_power_of_minus(q, t);
   return x * (0.5f + detail::with_sign(0.5f - tail, x));
 }
 
@@ -277,7 +282,7 @@ inline float gelu_slope(float x) {
   s = std::fma(s, t, 0x1.fff426p-2f);
   s = std::fma(s, t, -0x1.98842ep0f);
   s = std::fma(s, t, 1.0f);
-  const float h = detail::half_power_of_minus(t * t * 0x1.715476p-1f);
+  const float h = detail::half_power_of_minus(t * t, 0x1.715476p-1f);
   return 0.5f + detail::with_sign(std::fma(-s, h, 0.5f), x);
 }
 

@@ -15,7 +15,7 @@ bundle=$PWD/tests/.bundle
 
 make_bundle() {
   rm -rf "$bundle" && mkdir -p "$bundle/include" "$bundle/lib"
-  cp -r /usr/include/CLI /usr/include/nlohmann /usr/include/catch2 /usr/include/stb "$bundle/include/"
+  cp -r /usr/include/CLI /usr/include/toml++ /usr/include/nlohmann /usr/include/catch2 /usr/include/stb "$bundle/include/"
   cp -rL /usr/include/dnnl*.h* /usr/include/oneapi "$bundle/include/" 2>/dev/null || cp -rL /usr/include/dnnl*.h* "$bundle/include/"
   local library
   library=$(ls /usr/lib/*/libdnnl.so | head -1)

@@ -131,14 +131,14 @@ Tensor Trainer::forward_backward(const data::Batch& batch) {
   return loss.detach();
 }
 
-Tensor Trainer::step(const data::Batch& batch) {
+double Trainer::step(const data::Batch& batch) {
   const uint64_t offset = rng_.offset;
-  const Tensor loss = forward_backward(batch);
+  const double loss = forward_backward(batch).item();
   const NoGrad no_grad;
   std::vector<Tensor> gradients;
   for (const Tensor& p : parameters_) gradients.push_back(p.grad());
   const Tensor norm = ops::global_norm(gradients, &norm_cache_);
-  if (!std::isfinite(loss.item()) || !std::isfinite(norm.item())) {
+  if (!std::isfinite(loss) || !std::isfinite(norm.item())) {
     const std::string cause = first_non_finite(model_->state_dict(), batch, [&] {
       const EnableGrad grad;
       rng_.offset = offset;
@@ -147,7 +147,7 @@ Tensor Trainer::step(const data::Batch& batch) {
     throw Error(
         format("train: {} is not finite at epoch {}, step {}: {}. {} is older, and good. Try a lower --lr, or "
                "--clip-grad 1",
-               std::isfinite(loss.item()) ? "the norm of the gradient" : "the loss", at_.epoch, at_.step, cause,
+               std::isfinite(loss) ? "the norm of the gradient" : "the loss", at_.epoch, at_.step, cause,
                checkpoint_of(run_.out)));
   }
   optimizer_->step(learning_rate(), config_.clip_grad > 0 ? ops::clip_factor(norm, config_.clip_grad) : Tensor());
@@ -169,7 +169,7 @@ bool Trainer::train_epoch(const std::atomic<bool>& stop) {
     const auto batch = batches.next();
     if (!batch) break;
     at_.waited += seconds_since(asked);
-    at_.loss_sum += step(*batch).item();
+    at_.loss_sum += step(*batch);
     ++at_.step;
     at_.seconds = seconds_before + seconds_since(start);
     loader_rate_ = batches.rate();

@@ -59,7 +59,7 @@ class Trainer {
     double best = -1, best_ema = -1;  ///< top-1 of best.safetensors and best_ema.safetensors
   };
   bool train_epoch(const std::atomic<bool>& stop);
-  Tensor step(const data::Batch& batch);
+  double step(const data::Batch& batch);  ///< returns the loss
   Tensor forward_backward(const data::Batch& batch);
   Accuracy test(const std::function<bool(int64_t)>& seen = {});
   double learning_rate() const;

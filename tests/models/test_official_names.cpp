@@ -83,14 +83,7 @@ TEST_CASE("names: timm's Swin has each downsampling in the stage behind it", "[m
   };
   REQUIRE(has(timm, "layers.2.downsample.reduction.weight"));
   Generator rng;
-  models::Swin model({.rng = &rng}, {.name = "small",
-                                     .image_size = 24,
-                                     .patch_size = 2,
-                                     .num_classes = 5,
-                                     .dim = 8,
-                                     .depths = {2, 2, 1},
-                                     .heads = {1, 2, 4},
-                                     .window = 3});
+  models::Swin model({.rng = &rng}, small_swin());
   models::load_pretrained(model, official_names(timm), models::Fit::evaluate);
   model.eval();
   const NoGrad no_grad;

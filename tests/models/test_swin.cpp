@@ -13,23 +13,9 @@ using models::SwinConfig;
 
 namespace {
 
-/// The model of the fixture: 12 x 12, 6 x 6 and 3 x 3 tokens.
-SwinConfig small(const std::string& rpe = "") {
-  return {.name = "small",
-          .image_size = 24,
-          .patch_size = 2,
-          .num_classes = 5,
-          .dim = 8,
-          .depths = {2, 2, 1},
-          .heads = {1, 2, 4},
-          .window = 3,
-          .bias = rpe.empty(),
-          .rpe = ops::parse_rpe(rpe)};
-}
-
 /// The second block of a model of one stage of side x side tokens.
 SwinConfig one_stage(int64_t side, const std::string& rpe = "") {
-  SwinConfig config = small(rpe);
+  SwinConfig config = small_swin(rpe);
   config.image_size = side, config.patch_size = 1, config.dim = 4, config.depths = {2}, config.heads = {2};
   return config;
 }
@@ -37,7 +23,7 @@ SwinConfig one_stage(int64_t side, const std::string& rpe = "") {
 void check_against_timm(Device device) {
   const data::Safetensors file = fixture("swin/swin.safetensors");
   Generator rng;
-  Swin model({.device = device, .rng = &rng}, small());
+  Swin model({.device = device, .rng = &rng}, small_swin());
   model.load_state_dict(with_prefix(file, "weight."));
   model.eval();
   const Tensor logits = model(file.at("image").to(device));
@@ -80,7 +66,7 @@ TEST_CASE("swin: the cuda device computes the same", "[model][cuda]") {
 
 TEST_CASE("swin: state_dict has the official names, buffers and order", "[model]") {
   Generator rng;
-  Swin model({.rng = &rng}, small());
+  Swin model({.rng = &rng}, small_swin());
   const data::Safetensors file = fixture("swin/swin.safetensors");
   const nn::NamedTensors own = model.state_dict();
   CHECK(own.size() == with_prefix(file, "weight.").size());
@@ -104,7 +90,7 @@ TEST_CASE("swin: state_dict has the official names, buffers and order", "[model]
 
 TEST_CASE("swin: files without the buffers, or with those of another size, load too", "[model]") {
   Generator rng;
-  Swin model({.rng = &rng}, small());
+  Swin model({.rng = &rng}, small_swin());
   const nn::NamedTensors before = model.state_dict();
   nn::NamedTensors weights;
   for (const auto& [name, t] : before) {
@@ -233,7 +219,7 @@ TEST_CASE("swin: training overfits eight images", "[model]") {
   for (const char* rpe : {"", "rpe-1-product-ctx-1-qkv-clip"}) {
     INFO("rpe '" << rpe << "'");
     Generator rng{.seed = 3};
-    SwinConfig config = small(rpe);
+    SwinConfig config = small_swin(rpe);
     config.drop_path = 0.05;
     Swin model({.rng = &rng}, config);
     std::vector<std::vector<double>> before;
@@ -250,7 +236,7 @@ TEST_CASE("swin: training overfits eight images", "[model]") {
 TEST_CASE("swin: a checkpoint gives the same model back", "[model]") {
   const std::string file = (std::filesystem::temp_directory_path() / "vitrine_test_swin.safetensors").string();
   Generator rng{.seed = 8}, other{.seed = 9};
-  Swin model({.rng = &rng}, small()), loaded({.rng = &other}, small());
+  Swin model({.rng = &rng}, small_swin()), loaded({.rng = &other}, small_swin());
   redraw(model, rng);
   data::write_safetensors(file, {.tensors = model.state_dict()});
   const data::Safetensors content = data::read_safetensors(file);
@@ -272,13 +258,13 @@ TEST_CASE("swin: what cannot be built or fed says why", "[model]") {
   CHECK(make({.ape = models::Ape::sincos}) ==
         "swin_tiny_patch4_window7_224: its absolute encoding is learned or none, not sincos");
   CHECK_THAT(make({.rpe = "rpe-3-product-bias-0-v-clip"}), Catch::Matchers::ContainsSubstring("no bias on v"));
-  SwinConfig uneven = small();
+  SwinConfig uneven = small_swin();
   uneven.heads = {1, 3, 4};
   CHECK(message_of([&] { Swin({.rng = &rng}, uneven); }) == "small: stage 1 has 2 blocks, and 3 heads of 16 channels");
   uneven.heads = {1, 2};
   CHECK(message_of([&] { Swin({.rng = &rng}, uneven); }) ==
         "small: 3 depths, 2 numbers of heads and windows of 3 make no stages");
-  Swin model({.rng = &rng}, small());
+  Swin model({.rng = &rng}, small_swin());
   CHECK(message_of([&] {
           model(zeros({1, 3, 16, 16}));
         }) == "small: images [1, 3, 16, 16] f32 cpu must be [B, 3, 24, 24]");

@@ -7,6 +7,7 @@
 #include "core/random.h"
 #include "data/checkpoint/safetensors.h"
 #include "models/classifier.h"
+#include "models/swin/swin.h"
 #include "nn/optim/optimizer.h"
 #include "ops/cross_entropy/cross_entropy.h"
 #include "tests/support/catch.h"
@@ -25,6 +26,20 @@ inline nn::NamedTensors with_prefix(const data::Safetensors& file, const std::st
   for (const auto& [name, t] : file.tensors)
     if (name.starts_with(prefix)) list.emplace_back(name.substr(prefix.size()), t);
   return list;
+}
+
+/// The model of fixture swin/: 12 x 12, 6 x 6 and 3 x 3 tokens.
+inline models::SwinConfig small_swin(const std::string& rpe = "") {
+  return {.name = "small",
+          .image_size = 24,
+          .patch_size = 2,
+          .num_classes = 5,
+          .dim = 8,
+          .depths = {2, 2, 1},
+          .heads = {1, 2, 4},
+          .window = 3,
+          .bias = rpe.empty(),
+          .rpe = ops::parse_rpe(rpe)};
 }
 
 /// Relative L2 distance.
