@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <cstdint>
 
+#include "core/amx.h"
 #include "core/bf16_pairs.h"
 #include "core/simd.h"
 
@@ -13,12 +14,6 @@ namespace vitrine {
 /// The type in which products of T are summed.
 template <class T>
 using product_t = std::conditional_t<std::is_same_v<T, Bf16Pair>, float, T>;
-
-/// Where element (i, p) of the left factor lies: a[i * row + p * column]. {lda, 1} is a plain matrix, {1, lda} its
-/// transpose.
-struct Strides2 {
-  int64_t row, column;
-};
 
 /// Rows and columns of the largest tile that fits the registers: 24 accumulators of 32 registers, or 12 of 16.
 template <class T>
@@ -95,10 +90,13 @@ void gemm_tile_any(int64_t m, int64_t n, int64_t k, const T* a, Strides2 sa, con
 
 /// C [m, n] = factor * A [m, k] * B [k, n], or += if `accumulate`. B and C have unit column stride. Runs at the speed
 /// of gemm_tile while a panel of kTileColumns columns of B stays in the cache (k up to a few hundred). Each element of
-/// C is one sum over p = 0, 1, ... in product_t, whatever the sizes.
+/// C is one sum over p = 0, 1, ... in product_t, whatever the sizes; pairs are summed by tiles where the processor has
+/// them (core/amx.h).
 template <class T>
 void gemm_small(int64_t m, int64_t n, int64_t k, const T* a, Strides2 sa, const T* b, int64_t ldb, product_t<T>* c,
                 int64_t ldc, bool accumulate, product_t<T> factor = 1) {
+  if constexpr (std::is_same_v<T, Bf16Pair>)
+    if (amx::usable()) return amx::gemm(m, n, k, a, sa, b, ldb, c, ldc, accumulate, factor);
   for (int64_t j = 0; j < n; j += kTileColumns<T>) {
     const int64_t columns = std::min<int64_t>(kTileColumns<T>, n - j);
     for (int64_t i = 0; i < m; i += kTileRows<T>)

@@ -63,13 +63,15 @@ bool product_is_exact(int64_t m, int64_t n, int64_t k, bool transposed, bool acc
 
 template <class T>
 void check_products() {
-  for (int64_t m : {1, 2, 3, 4, 5, 6, 7, 13})
+  for (int64_t m : {1, 2, 3, 4, 5, 6, 7, 13, 16, 17})
     for (int64_t n : {1, 2, 7, 8, 15, 16, 17, 31, 33, 48, 61, 64, 65, 197})
       for (int64_t k : {0, 1, 64})
         for (int bits = 0; bits < 4; ++bits) {
           INFO("m " << m << " n " << n << " k " << k << " transposed " << (bits & 1) << " accumulate " << (bits >> 1));
           CHECK(product_is_exact<T>(m, n, k, bits & 1, bits >> 1, bits == 2 ? 1 : 3));
         }
+  for (int bits = 0; bits < 4; ++bits)  // several tiles high and deep
+    for (int64_t k : {16, 23, 256, 300}) CHECK(product_is_exact<T>(35, 39, k, bits & 1, bits >> 1, 3));
 }
 
 template <class T>

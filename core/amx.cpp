@@ -1,0 +1,169 @@
+#include "core/amx.h"
+
+#if defined(__AMX_BF16__)
+#include <immintrin.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <algorithm>
+
+#include "core/microkernel.h"
+
+namespace vitrine::amx {
+namespace {
+
+constexpr int64_t kTile = 16;    // rows of a tile, and its columns of 32 bits
+constexpr int64_t kDepth = 256;  // pairs of k in one go, so that the copies below fit the stack and the cache
+
+// What each tile register holds. The rest of k that fills no tile has registers of its own, of another size.
+enum Register { kSum0, kSum1, kLeft, kRight0, kRight1, kLeftRest, kRightRest };
+
+// The instructions, by the compiler's assembler: its own functions take no constants by name, and do not say that they
+// read and write memory. `stride` is in bytes.
+template <Register T>
+void load(const void* p, int64_t stride) {
+  __asm__ volatile("tileloadd (%1,%2,1), %%tmm%c0" ::"i"(T), "r"(p), "r"(stride) : "memory");
+}
+template <Register T>
+void store(void* p, int64_t stride) {
+  __asm__ volatile("tilestored %%tmm%c0, (%1,%2,1)" ::"i"(T), "r"(p), "r"(stride) : "memory");
+}
+template <Register T>
+void clear() {
+  __asm__ volatile("tilezero %%tmm%c0" ::"i"(T));
+}
+template <Register Sum, Register Left, Register Right>
+void multiply_add() {
+  __asm__ volatile("tdpbf16ps %%tmm%c2, %%tmm%c1, %%tmm%c0" ::"i"(Sum), "i"(Left), "i"(Right));
+}
+
+/// The operand of ldtilecfg.
+struct alignas(64) Configuration {
+  uint8_t palette = 1, start_row = 0, reserved[14] = {};
+  uint16_t row_bytes[16] = {};
+  uint8_t rows[16] = {};
+};
+
+/// Sizes for products of `height` rows whose k leaves `rest` pairs. The contents of all tiles are lost.
+void configure(int64_t height, int64_t rest) {
+  Configuration c;
+  const auto set = [&c](Register r, int64_t rows, int64_t columns) {
+    c.rows[r] = uint8_t(rows), c.row_bytes[r] = uint16_t(4 * columns);
+  };
+  for (Register sum : {kSum0, kSum1}) set(sum, height, kTile);
+  set(kLeft, height, kTile);
+  for (Register right : {kRight0, kRight1}) set(right, kTile, kTile);
+  if (rest) set(kLeftRest, height, rest), set(kRightRest, rest, kTile);
+  __asm__ volatile("ldtilecfg %0" ::"m"(c));
+}
+
+/// A factor in memory that is ready for tiles: rows of pairs, `stride` from one to the next.
+struct Side {
+  const Bf16Pair* data;
+  int64_t stride;
+};
+
+/// sums[t] = a * right[t] for the row of `Tiles` tiles (1 or 2), where a is one tile high and k pairs long.
+template <int Tiles>
+void multiply(int64_t k, Side a, const Side (&right)[2], float (&sums)[2][kTile * kTile]) {
+  clear<kSum0>();
+  if constexpr (Tiles == 2) clear<kSum1>();
+  const int64_t whole = k - k % kTile;
+  for (int64_t p = 0; p < whole; p += kTile) {
+    load<kLeft>(a.data + p, 4 * a.stride);
+    load<kRight0>(right[0].data + p * right[0].stride, 4 * right[0].stride);
+    multiply_add<kSum0, kLeft, kRight0>();
+    if constexpr (Tiles == 2) {
+      load<kRight1>(right[1].data + p * right[1].stride, 4 * right[1].stride);
+      multiply_add<kSum1, kLeft, kRight1>();
+    }
+  }
+  if (whole < k) {
+    load<kLeftRest>(a.data + whole, 4 * a.stride);
+    load<kRightRest>(right[0].data + whole * right[0].stride, 4 * right[0].stride);
+    multiply_add<kSum0, kLeftRest, kRightRest>();
+    if constexpr (Tiles == 2) {
+      load<kRightRest>(right[1].data + whole * right[1].stride, 4 * right[1].stride);
+      multiply_add<kSum1, kLeftRest, kRightRest>();
+    }
+  }
+  store<kSum0>(sums[0], 4 * kTile);
+  if constexpr (Tiles == 2) store<kSum1>(sums[1], 4 * kTile);
+}
+
+/// c [height, width] = factor * sums, or += if `accumulate`.
+void add_tile(const float* sums, int64_t height, int64_t width, float* c, int64_t ldc, bool accumulate, float factor) {
+  const __mmask16 columns = __mmask16((1u << width) - 1);
+  const __m512 scale = _mm512_set1_ps(factor);
+  for (int64_t i = 0; i < height; ++i, sums += kTile, c += ldc) {
+    const __m512 x = _mm512_mul_ps(_mm512_loadu_ps(sums), scale);
+    _mm512_mask_storeu_ps(c, columns, accumulate ? _mm512_add_ps(x, _mm512_maskz_loadu_ps(columns, c)) : x);
+  }
+}
+
+/// One tile high: c [height, n] = factor * a * b, or +=. `edge` is what b has behind its last whole tile of columns.
+void multiply_rows(int64_t height, int64_t n, int64_t k, Side a, Side b, Side edge, float* c, int64_t ldc,
+                   bool accumulate, float factor) {
+  alignas(64) float sums[2][kTile * kTile];
+  for (int64_t j = 0; j < n; j += 2 * kTile) {
+    const auto from = [&](int64_t first) { return first + kTile <= n ? Side{b.data + first, b.stride} : edge; };
+    const bool two = j + kTile < n;
+    const Side right[2] = {from(j), two ? from(j + kTile) : edge};
+    two ? multiply<2>(k, a, right, sums) : multiply<1>(k, a, right, sums);
+    add_tile(sums[0], height, std::min(kTile, n - j), c + j, ldc, accumulate, factor);
+    if (two) add_tile(sums[1], height, std::min(kTile, n - j - kTile), c + j + kTile, ldc, accumulate, factor);
+  }
+}
+
+/// gemm for k of at most kDepth.
+void multiply_slice(int64_t m, int64_t n, int64_t k, const Bf16Pair* a, Strides2 sa, Side b, float* c, int64_t ldc,
+                    bool accumulate, float factor) {
+  alignas(64) Bf16Pair edge[kDepth * kTile], rows[kTile * kDepth];
+  if (const int64_t width = n % kTile)
+    for (int64_t p = 0; p < k; ++p) {
+      std::fill_n(edge + p * kTile, kTile, Bf16Pair(0));
+      std::copy_n(b.data + p * b.stride + n - width, width, edge + p * kTile);
+    }
+  configure(std::min(m, kTile), k % kTile);
+  for (int64_t i = 0; i < m; i += kTile) {
+    const int64_t height = std::min(kTile, m - i);
+    if (i > 0 && height < kTile) configure(height, k % kTile);
+    Side left{a + i * sa.row, sa.row};
+    if (sa.column != 1) {
+      transpose_small(k, height, left.data, sa.column, rows, kDepth);
+      left = {rows, kDepth};
+    }
+    multiply_rows(height, n, k, left, b, {edge, kTile}, c + i * ldc, ldc, accumulate, factor);
+  }
+  __asm__ volatile("tilerelease");
+}
+
+}  // namespace
+
+bool usable() {
+  static const bool granted = [] {
+    constexpr int kRequest = 0x1023, kTileData = 18;  // ARCH_REQ_XCOMP_PERM, XFEATURE_XTILEDATA: Linux 5.16
+    return __builtin_cpu_supports("amx-bf16") && syscall(SYS_arch_prctl, kRequest, kTileData) == 0;
+  }();
+  return granted;
+}
+
+void gemm(int64_t m, int64_t n, int64_t k, const Bf16Pair* a, Strides2 sa, const Bf16Pair* b, int64_t ldb, float* c,
+          int64_t ldc, bool accumulate, float factor) {
+  if (m <= 0 || n <= 0) return;
+  for (int64_t p = 0; p < std::max<int64_t>(k, 1); p += kDepth)
+    multiply_slice(m, n, std::min(kDepth, k - p), a + p * sa.column, sa, {b + p * ldb, ldb}, c, ldc,
+                   accumulate || p > 0, factor);
+}
+
+}  // namespace vitrine::amx
+
+#else
+
+namespace vitrine::amx {
+bool usable() { return false; }
+void gemm(int64_t, int64_t, int64_t, const Bf16Pair*, Strides2, const Bf16Pair*, int64_t, float*, int64_t, bool,
+          float) {}
+}  // namespace vitrine::amx
+
+#endif
