@@ -63,10 +63,12 @@ A exponentiate(A* s, int64_t keys, int64_t padded, A& m) {
   for (int64_t j = 0; j < padded; j += simd::kLanes<A>) largest = simd::max(largest, simd::load(s + j));
   m = simd::horizontal_max<A>(largest);
   if (m == -A(INFINITY)) m = 0;
-  const A shift = m;
-  for (int64_t j = 0; j < padded; ++j) s[j] = vm::exp_weight(s[j] - shift);
   simd::Vec<A> sums{};
-  for (int64_t j = 0; j < padded; j += simd::kLanes<A>) sums += simd::load(s + j);
+  for (int64_t j = 0; j < padded; j += simd::kLanes<A>) {
+    const simd::Vec<A> weights = vm::exp_weight(simd::load(s + j) - m);
+    simd::store(s + j, weights);
+    sums += weights;
+  }
   return simd::horizontal_sum<A>(sums);
 }
 
@@ -173,10 +175,10 @@ void backward_row(const AttentionInputs& in, int64_t index, int64_t keys, int64_
     });
     return;
   }
-  for (int64_t j = 0; j < padded; ++j) {
-    const A p = vm::exp_weight(s[j] - lse);
-    dp[j] = p * (dp[j] - delta);
-    s[j] = p;
+  for (int64_t j = 0; j < padded; j += simd::kLanes<A>) {
+    const simd::Vec<A> p = vm::exp_weight(simd::load(s + j) - lse);
+    simd::store(dp + j, p * (simd::load(dp + j) - delta));
+    simd::store(s + j, p);
   }
 }
 

@@ -4,6 +4,7 @@
 
 #include "core/allocator.h"
 #include "core/microkernel.h"
+#include "core/reduce_row.h"
 #include "core/tensor.h"
 
 /// Memory of the tasks of fused attention on a CPU, and the rows of a head. Private to attention and the ops that add
@@ -96,7 +97,8 @@ Matrix<const T> next_head(const Tensor& x, int64_t bh) {
 template <class T, class A>
 void store_row(const A* x, A factor, int64_t d, T* y, int64_t column) {
   if (column == 1) {
-    for (int64_t c = 0; c < d; ++c) y[c] = T(x[c] * factor);
+    map_row<A>(
+        d, A(0), [factor](auto v) { return v * factor; }, y, x);
   } else {
     for (int64_t c = 0; c < d; ++c) y[c * column] = T(x[c] * factor);
   }
