@@ -18,17 +18,18 @@ constexpr int64_t padded_row(int64_t n) {
 
 /// softmax, or log_softmax if `kLog`, of rows of n elements, each of which takes three passes: its largest element, the
 /// exponentials and their sum, the results. One loop makes the passes of three neighbouring rows, as the second keeps
-/// the multipliers busy and the others memory, and as a pass waits for the end of the one before it. `e`, two rows of
-/// padded_row(n) elements, keeps exponentials.
+/// the multipliers busy and the others memory, and as a pass waits for the end of the one before it. A logarithm takes
+/// as long as a pass, so its row rests for one. `e`, two rows of padded_row(n) elements, keeps exponentials.
 template <bool kLog, class T, class A>
 void forward_rows(const T* x, T* y, A* e, int64_t rows, int64_t n) {
   using V = simd::Vec<A>;
   constexpr int64_t kLanes = simd::kLanes<A>;
   constexpr A kLowest = -std::numeric_limits<A>::infinity();
   const int64_t whole = n / kLanes * kLanes, left = n - whole;
-  A m = 0, m_before = 0, s = 0;
-  for (int64_t r = 0; r < rows + 2; ++r) {
-    const int64_t first = r * n, second = first - n, third = second - n;
+  constexpr int64_t kLag = kLog ? 3 : 2;  // rows from the one of the first pass to the one of the third
+  A m = 0, m_resting = 0, m_third = 0, s_resting = 0, s_third = 0;
+  for (int64_t r = 0; r < rows + kLag; ++r) {
+    const int64_t first = r * n, second = first - n, third = first - kLag * n;
     A *made = e + r % 2 * padded_row<A>(n), *kept = e + (r + 1) % 2 * padded_row<A>(n);
     V most = simd::broadcast(kLowest), sum{};
     const auto step = [&](int64_t i, auto load, auto store) {
@@ -38,15 +39,17 @@ void forward_rows(const T* x, T* y, A* e, int64_t rows, int64_t n) {
         sum += w;
         if (!kLog) simd::store(made + i, w);
       }
-      if (1 < r) store(y + third + i, kLog ? load(x + third + i) - m_before - s : simd::load(kept + i) * s);
+      if (kLag <= r)
+        store(y + third + i, kLog ? load(x + third + i) - m_third - s_third : simd::load(kept + i) * s_third);
     };
     for (int64_t i = 0; i < whole; i += kLanes) step(i, simd::load_as<A, T>, simd::store_as<A, T>);
     if (left)
       step(
           whole, [left](const T* p) { return simd::load_first_as<A>(p, int(left), kLowest); },
           [left](T* p, V v) { simd::store_first_as<A>(p, v, int(left)); });
-    m_before = m, m = simd::horizontal_max<A>(most), s = simd::horizontal_sum<A>(sum);
-    s = kLog ? vm::log(s) : 1 / s;
+    m_third = m_resting, s_third = s_resting, m_resting = m, m = simd::horizontal_max<A>(most);
+    const A s = simd::horizontal_sum<A>(sum);
+    kLog ? s_resting = vm::log(s) : s_third = 1 / s;
   }
 }
 template <class T>
