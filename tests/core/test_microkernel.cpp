@@ -1,3 +1,5 @@
+#include <sys/mman.h>
+
 #include <cmath>
 #include <vector>
 
@@ -74,6 +76,47 @@ void check_products() {
     for (int64_t k : {16, 23, 256, 300}) CHECK(product_is_exact<T>(35, 39, k, bits & 1, bits >> 1, 3));
 }
 
+/// A copy of `values` whose end is the end of readable memory.
+template <class T>
+class Guarded {
+ public:
+  explicit Guarded(const std::vector<T>& values) {
+    const size_t bytes = values.size() * sizeof(T);
+    size_ = (bytes + kPage - 1) / kPage * kPage;
+    pages_ = static_cast<std::byte*>(
+        mmap(nullptr, size_ + kPage, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0));
+    REQUIRE(pages_ != MAP_FAILED);
+    REQUIRE(mprotect(pages_ + size_, kPage, PROT_NONE) == 0);
+    data_ = reinterpret_cast<T*>(pages_ + size_ - bytes);
+    std::copy(values.begin(), values.end(), data_);
+  }
+  ~Guarded() { munmap(pages_, size_ + kPage); }
+  Guarded(const Guarded&) = delete;
+  Guarded& operator=(const Guarded&) = delete;
+  const T* data() const { return data_; }
+
+ private:
+  static constexpr size_t kPage = 65536;  // of any processor's
+  size_t size_;
+  std::byte* pages_;
+  T* data_;
+};
+
+/// Factors without gaps that end where memory ends: a product that reads behind one crashes.
+template <class T>
+void check_reads() {
+  for (int64_t m : {1, 7, 19})
+    for (int64_t n : {1, 16, 21})
+      for (int64_t k : {1, 16, 37})
+        for (bool transposed : {false, true}) {
+          const Guarded<T> a(integers<T>(m * k, 1)), b(integers<T>(k * n, 2));
+          std::vector<product_t<T>> c(size_t(m * n));
+          gemm_small<T>(m, n, k, a.data(), transposed ? Strides2{1, m} : Strides2{k, 1}, b.data(), n, c.data(), n,
+                        false);
+          CHECK(c[0] == c[0]);
+        }
+}
+
 template <class T>
 void check_transpose(int64_t rows, int64_t columns) {
   const int64_t ldx = columns + 3, ldy = rows + 2;
@@ -94,6 +137,12 @@ TEST_CASE("small products are exact for every edge and touch nothing else", "[un
   check_products<float>();
   check_products<double>();
   check_products<Bf16Pair>();
+}
+
+TEST_CASE("small products read nothing behind their factors", "[unit]") {
+  check_reads<float>();
+  check_reads<double>();
+  check_reads<Bf16Pair>();
 }
 
 TEST_CASE("small transposes are exact for every edge and touch nothing else", "[unit]") {
