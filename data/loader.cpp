@@ -19,7 +19,7 @@ int64_t groups_of(const LoaderOptions& options) { return (options.batch_size - 1
 
 std::vector<Sample> order_of(const Dataset& dataset, const LoaderOptions& options, int64_t epoch) {
   if (options.repeats > 1)
-    return repeated(dataset.size(), epoch, options.repeats, groups_of(options), group_of(options));
+    return repeated(dataset.size(), epoch, options.repeats, groups_of(options) * options.accumulate, group_of(options));
   std::vector<Sample> order;
   if (options.shuffle)
     for (const int64_t image : shuffled(dataset.size(), options.seed, epoch)) order.push_back({.image = image});
@@ -113,6 +113,12 @@ struct Epoch::State {
     Batch batch = {.images = empty({most, 3, form.height, form.width}),
                    .targets = empty({most}, {.dtype = Dtype::i64}),
                    .soft_targets = {}};
+    const int64_t classes = std::max(options.mixing.classes, dataset.num_classes());
+    float* shares = nullptr;
+    if (dataset.multi_label()) {
+      batch.soft_targets = zeros({most, classes});
+      shares = batch.soft_targets.mutable_data<float>();
+    }
     float* images = batch.images.mutable_data<float>();
     auto* targets = batch.targets.mutable_data<int64_t>();
     int64_t count = 0;
@@ -124,25 +130,44 @@ struct Epoch::State {
       float* out = images + count * input;
       to_planes(data::augment(found->first, options.augment, form, draws), table, out);
       erase(out, form.height, form.width, options.augment.erasing, draws);
+      if (shares)
+        for (const int64_t c : dataset.classes(found->second)) shares[count * classes + c] = 1;
       targets[count++] = dataset.label(found->second);
     }
-    if (count < most)
+    if (count < most) {
       batch.images = batch.images.narrow(0, 0, count), batch.targets = batch.targets.narrow(0, 0, count);
+      if (shares) batch.soft_targets = batch.soft_targets.narrow(0, 0, count);
+    }
     if (options.mixing.enabled()) mix_groups(b, batch);
+    if (options.binary_smoothing) make_binary(batch, classes);
     return batch;
+  }
+
+  void make_binary(Batch& batch, int64_t classes) const {
+    const int64_t count = batch.targets.numel();
+    const bool given = batch.soft_targets.defined();
+    if (!given) batch.soft_targets = zeros({count, classes});
+    float* shares = batch.soft_targets.mutable_data<float>();
+    for (int64_t i = 0; !given && i < count; ++i) shares[i * classes + batch.targets.data<int64_t>()[i]] = 1;
+    binary_targets(shares, count, classes, *options.binary_smoothing);
   }
 
   void mix_groups(int64_t b, Batch& batch) const {
     const Preprocessing& form = *options.preprocessing;
     const int64_t count = batch.images.size(0), classes = options.mixing.classes, group = group_of(options);
-    batch.soft_targets = empty({count, classes});
+    const bool several = batch.soft_targets.defined();
+    if (!several) batch.soft_targets = empty({count, classes});
     float *images = batch.images.mutable_data<float>(), *targets = batch.soft_targets.mutable_data<float>();
     const auto* labels = batch.targets.data<int64_t>();
     for (int64_t g = 0; g * group < count; ++g) {
       Draws draws(mixing, b * groups_of(options) + g);
       const int64_t first = g * group;
-      mix(options.mixing, {std::min(group, count - first), form.height, form.width},
-          images + first * 3 * form.height * form.width, labels + first, targets + first * classes, draws);
+      const BatchSize size{std::min(group, count - first), form.height, form.width};
+      float* const pictures = images + first * 3 * form.height * form.width;
+      if (several)
+        mix_targets(options.mixing, mix_images(options.mixing, size, pictures, draws), targets + first * classes);
+      else
+        mix(options.mixing, size, pictures, labels + first, targets + first * classes, draws);
     }
   }
 
@@ -214,6 +239,8 @@ Loader::Loader(const Dataset& dataset, const LoaderOptions& options)
   require(options.workers, 0, 256, "workers");
   require(options.prefetch, 1, 1024, "prefetch");
   require(options.repeats, 1, 255, "repeats");
+  require(options.accumulate, 1, 1 << 20, "accumulate");
+  check<ValueError>(options.accumulate == 1 || options.drop_last, "loader: accumulate above 1 needs full batches");
   require(dataset.size(), 0, int64_t(1) << 32, "the number of images");
   check<ValueError>(options_.preprocessing->height > 0 && options_.preprocessing->width > 0,
                     "loader: {}: its images differ in size; the size of the input is missing", dataset.description());
@@ -225,6 +252,9 @@ Loader::Loader(const Dataset& dataset, const LoaderOptions& options)
         "loader: mixing pairs images; it needs full batches of an even size, got {}, and the {} classes "
         "of the data, got {}",
         options.batch_size, dataset.num_classes(), options.mixing.classes);
+  check<ValueError>(!options.binary_smoothing || (*options.binary_smoothing >= 0 && *options.binary_smoothing <= 1 &&
+                                                  options.mixing.label_smoothing == 0),
+                    "loader: binary_smoothing must be 0 to 1, and the only smoothing");
   check<ValueError>(options.repeats == 1 || options.batch_size % group_of(options) == 0,
                     "loader: batches of {} images cannot be dealt to processes of {}; choose another mixing.group",
                     options.batch_size, group_of(options));
@@ -232,8 +262,9 @@ Loader::Loader(const Dataset& dataset, const LoaderOptions& options)
 
 int64_t Loader::batches() const {
   const int64_t n = dataset_->size(), b = options_.batch_size;
-  if (options_.repeats > 1) return repeated_batches(n, groups_of(options_), group_of(options_));
-  return options_.drop_last ? n / b : (n + b - 1) / b;
+  const int64_t k = options_.accumulate;
+  if (options_.repeats > 1) return repeated_batches(n, groups_of(options_) * k, group_of(options_)) * k;
+  return options_.drop_last ? n / (b * k) * k : (n + b - 1) / b;
 }
 
 Epoch Loader::epoch(int64_t epoch, int64_t first) const {

@@ -20,16 +20,24 @@ struct LoaderOptions {
   int workers = 0;  ///< threads that prepare batches ahead; with 0 the caller's thread does it
   Augmentation augment = {};
   Mixing mixing = {};
+  /// If given, batches carry the soft targets of binary cross-entropy (binary_targets), smoothed by so much.
+  std::optional<double> binary_smoothing = {};
   /// Copies of each image in an epoch; above 1 the order is that of `repeated`, with mixing.group images a process.
   int64_t repeats = 1;
+  /// Batches that make one step of training together: an epoch has whole steps (with drop_last), and the processes of
+  /// `repeats` are those of a step. Where mixing.group divides batch_size, the epoch is that of batches `accumulate`
+  /// times as large, cut into pieces.
+  int64_t accumulate = 1;
   std::optional<Preprocessing> preprocessing = {};  ///< of the input, in place of the dataset's
   int64_t prefetch = 2;                             ///< batches prepared ahead of the caller; at least one per worker
 };
 
 struct Batch {
-  Tensor images;        ///< [B, 3, height, width] f32, on the CPU
-  Tensor targets;       ///< [B] i64
-  Tensor soft_targets;  ///< [B, classes] f32 where images are mixed; undefined elsewhere
+  Tensor images;   ///< [B, 3, height, width] f32, on the CPU
+  Tensor targets;  ///< [B] i64
+  /// [B, classes] f32 where images are mixed or may have several classes (each 1 then, or its share of the mixture), or
+  /// where binary_smoothing is given; undefined elsewhere. As many classes as mixing.classes, or as the data has.
+  Tensor soft_targets;
 };
 
 /// The batches of one epoch, in order.

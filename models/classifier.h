@@ -1,4 +1,5 @@
 #pragma once
+#include <array>
 #include <memory>
 #include <optional>
 #include <string>
@@ -41,6 +42,10 @@ class Classifier : public nn::Module {
   /// @param images  [B, 3, S, S], normalised; the model computes in their dtype
   /// @return        [B, classes]
   virtual Tensor logits(const Tensor& images) = 0;
+  /// Whether it has a head for what a teacher says.
+  virtual bool distilled() const { return false; }
+  /// The logits of both heads, the teacher's second; of a model with one head that is undefined.
+  virtual std::array<Tensor, 2> heads(const Tensor& images) { return {logits(images), Tensor()}; }
   virtual int64_t image_size() const = 0;
   virtual int64_t num_classes() const = 0;
   /// Where the tokens stand that the patch embedding makes. Layers of a hierarchical model work on coarser grids too.

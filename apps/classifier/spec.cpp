@@ -45,7 +45,8 @@ Json ClassifierSpec::json() const {
             {"mean", p.mean},
             {"std", p.std},
             {"crop", p.crop}}},
-          {"labels", labels}};
+          {"labels", labels},
+          {"multi_label", multi_label}};
 }
 
 ClassifierSpec ClassifierSpec::from_json(const Json& document, const std::string& where) {
@@ -73,6 +74,7 @@ ClassifierSpec ClassifierSpec::from_json(const Json& document, const std::string
                    spec.preprocessing.crop);
     (void)data::PixelTable(spec.preprocessing);  // refuses a std of 0 and the like
     spec.labels = document.at("labels").get<std::vector<std::string>>();
+    spec.multi_label = document.value("multi_label", false);  // absent from files of earlier programs
     constexpr int64_t kMost = 1 << 20;
     const int64_t classes = *spec.options.num_classes, size = *spec.options.image_size;
     check<IoError>(classes > 0 && classes < kMost && int64_t(spec.labels.size()) == classes,
@@ -138,12 +140,19 @@ LoadedClassifier load_weights_alone(const std::string& file, Device device, cons
 
 }  // namespace
 
+bool states_model(const data::Safetensors& content) {
+  return std::any_of(content.metadata.begin(), content.metadata.end(),
+                     [](const auto& entry) { return entry.first == kSpecKey; });
+}
+
 LoadedClassifier load_classifier(const std::string& file, Device device, bool ema, const WeightsOf& known,
                                  data::NameHash hash) {
-  const data::Safetensors content = data::read_checkpoint(file, known.key, hash).content;
-  const bool described = std::any_of(content.metadata.begin(), content.metadata.end(),
-                                     [](const auto& entry) { return entry.first == kSpecKey; });
-  if (!described) {
+  return load_classifier(data::read_checkpoint(file, known.key, hash).content, file, device, ema, known);
+}
+
+LoadedClassifier load_classifier(const data::Safetensors& content, const std::string& file, Device device, bool ema,
+                                 const WeightsOf& known) {
+  if (!states_model(content)) {
     check<IoError>(!known.model.empty(),
                    "{}: is no checkpoint of this program: it has no metadata '{}'; weights alone need --model NAME",
                    file, kSpecKey);

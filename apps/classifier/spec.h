@@ -18,6 +18,7 @@ struct ClassifierSpec {
   uint64_t data_seed = 0;
   data::Preprocessing preprocessing;
   std::vector<std::string> labels;
+  bool multi_label = false;  ///< an image may have several classes: logits are of one each, not of a choice
 
   nlohmann::ordered_json json() const;
   /// @throws IoError, beginning with `where`, unless the document is one that json() gives
@@ -60,5 +61,10 @@ struct LoadedClassifier {
 ///         states its model and `weights` does too
 LoadedClassifier load_classifier(const std::string& file, Device device, bool ema = false,
                                  const WeightsOf& weights = {}, data::NameHash hash = data::NameHash::verify);
+/// The same of a file that has been read.
+LoadedClassifier load_classifier(const data::Safetensors& content, const std::string& file, Device device,
+                                 bool ema = false, const WeightsOf& weights = {});
+/// Whether a file is a checkpoint of `train`, or else weights alone.
+bool states_model(const data::Safetensors& content);
 
 }  // namespace vitrine::apps

@@ -43,11 +43,14 @@ int eval(const EvalFlags& flags) {
     nlohmann::ordered_json document = {{"top1", found.top1}, {"top5", found.top5},
                                        {"loss", found.loss}, {"images", found.images},
                                        {"crop", input.crop}, {"images_per_s", found.images_per_s}};
+    if (found.mean_average_precision) document["map"] = *found.mean_average_precision;
     if (loaded.report) document["weights"] = report_json(*loaded.report);
     print_json(document);
   } else {
-    std::cout << format("{}\ntop-1 {} %  top-5 {} %  loss {}  {} images at crop {}, {} images/s\n",
-                        dataset->description(), significant(found.top1, 4), significant(found.top5, 4),
+    const std::string precision =
+        found.mean_average_precision ? format("mAP {} %  ", significant(*found.mean_average_precision, 4)) : "";
+    std::cout << format("{}\n{}top-1 {} %  top-5 {} %  loss {}  {} images at crop {}, {} images/s\n",
+                        dataset->description(), precision, significant(found.top1, 4), significant(found.top5, 4),
                         significant(found.loss, 4), found.images, input.crop, significant(found.images_per_s));
   }
   return kDone;

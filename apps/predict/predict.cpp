@@ -9,6 +9,7 @@
 #include "apps/classifier/image_input.h"
 #include "core/autograd.h"
 #include "ops/softmax/softmax.h"
+#include "ops/unary/unary.h"
 
 namespace vitrine::apps {
 namespace {
@@ -27,7 +28,7 @@ std::vector<Guess> guesses(const LoadedClassifier& loaded, const Tensor& input, 
   constexpr size_t kMost = 5;
   const NoGrad no_grad;
   const Tensor logits = loaded.model->logits(input.to(device).to(dtype)).to(Dtype::f32);
-  const std::vector<double> p = ops::softmax(logits, -1).to_vector();
+  const std::vector<double> p = (loaded.spec.multi_label ? ops::sigmoid(logits) : ops::softmax(logits, -1)).to_vector();
   std::vector<int64_t> order(p.size());
   std::iota(order.begin(), order.end(), int64_t(0));
   std::stable_sort(order.begin(), order.end(), [&](int64_t a, int64_t b) { return p[size_t(a)] > p[size_t(b)]; });

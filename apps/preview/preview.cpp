@@ -7,6 +7,7 @@
 #include "apps/canvas.h"
 #include "apps/classifier/skipped.h"
 #include "apps/train/input.h"
+#include "apps/train/recipes.h"
 
 namespace vitrine::apps {
 namespace {
@@ -15,7 +16,8 @@ constexpr int64_t kColumns = 8, kLeastTile = 112, kGap = 6, kLine = 12;  // in p
 
 struct Flags : CommonFlags {
   TrainConfig config;
-  std::string out;
+  std::string out, recipe;
+  std::function<std::vector<std::string>()> given;
   int64_t epoch = 0, count = 16;
   bool rate = false;
   int workers = 1;
@@ -32,6 +34,16 @@ data::Image picture_of(const data::Batch& batch, int64_t i, const data::Preproce
     image.pixels[size_t(k % pixels) * 3 + c] = uint8_t(std::lround(std::clamp(v, 0.0, 255.0)));
   }
   return image;
+}
+
+/// "cat, dog 0.29": every class that has a share in an image with several.
+std::string all_classes(const data::Batch& batch, int64_t i, const std::vector<std::string>& labels) {
+  std::string text;
+  const float* shares = batch.soft_targets.data<float>() + i * batch.soft_targets.size(1);
+  for (size_t c = 0; c < labels.size(); ++c)
+    if (shares[c] > 0)
+      text += (text.empty() ? "" : ", ") + labels[c] + (shares[c] < 1 ? " " + significant(shares[c], 2) : "");
+  return text;
 }
 
 /// "cat", or of a mixed image "cat 0.71" and "dog 0.29": smoothing apart, its share of each class.
@@ -74,11 +86,14 @@ double rate_of(const data::Loader& loader, int64_t epoch, SkippedImages& skipped
 int preview(Flags& flags) {
   flags.apply();
   flags.config.seed = flags.seed;
+  apply_recipe(flags.recipe, flags.config, flags.given());
   flags.config.check_ranges();
   const TrainConfig& config = flags.config;
   const auto dataset = data::open_dataset(config.data, data::Split::train, config.seed);
   const data::Preprocessing input = input_of(config, *dataset);
-  const data::Loader loader(*dataset, loader_options(config, *dataset, input, dataset->num_classes(), flags.workers));
+  data::LoaderOptions options = loader_options(config, *dataset, input, dataset->num_classes(), flags.workers);
+  options.binary_smoothing = {};  // shares are shown, though each may count in full
+  const data::Loader loader(*dataset, options);
   check<UsageError>(loader.batches() > 0, "preview: --batch-size {} is larger than the {} images of {}",
                     config.batch_size, dataset->size(), dataset->description());
   const data::Batch batch = *loader.epoch(flags.epoch).next();
@@ -96,7 +111,10 @@ int preview(Flags& flags) {
     // The last group of a batch may be smaller.
     const int64_t first = i / group * group, last = std::min(first + group, config.batch_size) - 1;
     int64_t line = top + scale * input.height + 2;
-    for (std::string text : lines_of(batch, i, first + last - i, config.label_smoothing, dataset->labels())) {
+    const double smoothing = config.bce_loss ? 0 : config.label_smoothing;
+    for (std::string text : dataset->multi_label()
+                                ? std::vector<std::string>{all_classes(batch, i, dataset->labels())}
+                                : lines_of(batch, i, first + last - i, smoothing, dataset->labels())) {
       while (!text.empty() && text_width(text, 1) > width - kGap) text.pop_back();
       canvas.text(left, line, text, 1);
       line += kLine;
@@ -117,7 +135,8 @@ int preview(Flags& flags) {
 std::function<int()> setup(CLI::App& app) {
   const auto flags = std::make_shared<Flags>();
   flags->add_to(app);
-  add_train_flags(app, flags->config);
+  flags->given = add_train_flags(app, flags->config);
+  add_recipe_flag(app, flags->recipe);
   app.add_option("--out", flags->out, "PNG file")->required();
   app.add_option("--count", flags->count, "images of the batch to show")
       ->capture_default_str()

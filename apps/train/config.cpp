@@ -15,7 +15,8 @@ using Json = nlohmann::ordered_json;
 template <class Config, class Visit>
 void for_each_setting(Config& c, Visit&& visit) {
   visit("model", c.model, "model to train; see vitrine models");
-  visit("data", c.data, "fashion-mnist[:DIR], mnist:DIR, cifar10:DIR, imagefolder:DIR, shapes");
+  visit("data", c.data,
+        "fashion-mnist[:DIR], mnist:DIR, cifar10:DIR, imagefolder:DIR, multilabel:DIR, shapes, resized:DATA");
   visit("image_size", c.image_size, "side of the input in pixels (default: the data's, or the model's for a folder)");
   visit("num_classes", c.num_classes, "outputs of the head (default: the data's)");
   visit("rpe", c.rpe,
@@ -25,9 +26,13 @@ void for_each_setting(Config& c, Visit&& visit) {
   visit("finetune", c.finetune, "weights to start from: .pth, .safetensors, .npz; head and image size may differ");
   visit("pos_resize", c.pos_resize, "of their positions: bicubic, as DeiT's program, or bicubic-aa, as timm");
   visit("epochs", c.epochs, "passes over the training images");
-  visit("batch_size", c.batch_size, "images in a step");
+  visit("batch_size", c.batch_size, "images in a pass forward and backward");
+  visit("accum", c.accum, "passes whose gradients are averaged for one step, of --batch-size times as many images");
   visit("opt", c.opt, "adamw or sgd");
+  visit("opt_betas", c.opt_betas, "of adamw: decay of the averages of the gradient and of its square");
+  visit("opt_eps", c.opt_eps, "of adamw: added to the root of the average of squares");
   visit("lr", c.lr, "peak learning rate");
+  visit("scale_lr", c.scale_lr, "--lr is for 512 images a step: multiply it by the images of a step / 512");
   visit("min_lr", c.min_lr, "learning rate at the end of the cosine");
   visit("warmup_lr", c.warmup_lr, "learning rate of the first step");
   visit("warmup_epochs", c.warmup_epochs, "epochs of linear warm-up");
@@ -37,10 +42,21 @@ void for_each_setting(Config& c, Visit&& visit) {
         "decay of all but biases (Swin's of positions too), norms, cls_token and pos_embed");
   visit("momentum", c.momentum, "of sgd (Nesterov)");
   visit("clip_grad", c.clip_grad, "largest norm of the gradient (0: no limit)");
+  visit("bce_loss", c.bce_loss,
+        "binary cross-entropy, where every class of a mixed image counts in full; for data with several classes too");
   visit("label_smoothing", c.label_smoothing, "part of the target that all classes share");
   visit("drop_path", c.drop_path, "rate of stochastic depth in the last block");
   visit("dropout", c.dropout, "rate of dropout");
   visit("ema", c.ema, "decay of averaged weights (0: none)");
+  visit("train_mode", c.train_mode, "train with dropout and stochastic depth; off: as in evaluation");
+  visit("teacher_model", c.teacher_model, "model of --teacher-path; a checkpoint of vitrine train states its own");
+  visit("teacher_path", c.teacher_path, "the teacher: a checkpoint of vitrine train, or weights");
+  visit("distillation_type", c.distillation_type,
+        "none, soft or hard: what the head of the distillation token learns from the teacher");
+  visit("distillation_alpha", c.distillation_alpha, "weight of the teacher");
+  visit("distillation_tau", c.distillation_tau, "temperature of soft");
+  visit("distillation_norm", c.distillation_norm,
+        "soft divides by numel, as DeiT's program (classes times less than its paper), or by batch");
   visit("flip", c.flip, "mirror half of the images");
   visit("scale", c.scale, "smallest and largest part of the area that the random resized crop takes");
   visit("ratio", c.ratio, "its smallest and largest ratio of width to height");
@@ -67,13 +83,22 @@ void for_each_setting(Config& c, Visit&& visit) {
 /// The names of a flag, in CLI11's way: what reference programs call it too, and how a switch is turned off.
 std::string names_of(const std::string& key, bool is_switch) {
   std::string names = flag_of(key);
+  if (is_switch) names += ",!--no-" + names.substr(2);
   for (const auto& [setting, other] : {std::pair{"label_smoothing", ",--smoothing"},
                                        {"image_size", ",--input-size"},
                                        {"dropout", ",--drop"},
+                                       {"accum", ",--accum-iter,--accumulation-steps"},
+                                       {"scale_lr", ",!--unscale-lr"},
                                        {"ema", ",--model-ema-decay"}})
     if (key == setting) names += other;
-  if (is_switch) names += ",!--no-" + names.substr(2);
   return names;
+}
+
+/// "a, b or c"
+std::string choices(const std::vector<std::string>& names) {
+  std::string text;
+  for (size_t i = 0; i < names.size(); ++i) text += (i == 0 ? "" : (i + 1 == names.size() ? " or " : ", ")) + names[i];
+  return text;
 }
 
 }  // namespace
@@ -89,12 +114,16 @@ Json TrainConfig::json() const {
   return document;
 }
 
+void TrainConfig::set(const Json& settings) {
+  for_each_setting(*this, [&](const char* key, auto& value, const char*) {
+    if (settings.contains(key)) settings[key].get_to(value);
+  });
+}
+
 TrainConfig TrainConfig::from_json(const Json& document, const std::string& where) {
   TrainConfig config;
   try {
-    for_each_setting(config, [&](const char* key, auto& value, const char*) {
-      if (document.contains(key)) document[key].get_to(value);  // else it was written before there was such a flag
-    });
+    config.set(document);  // what is not there was written before there was such a flag
     config.check_ranges();
   } catch (const Json::exception& e) {
     throw IoError(format("{}: malformed training configuration: {}", where, e.what()));
@@ -111,6 +140,7 @@ void TrainConfig::check_ranges() const {
   constexpr double kHuge = 1e9;
   in("--epochs", double(epochs), 1, kHuge, "at least 1");
   in("--batch-size", double(batch_size), 1, kHuge, "at least 1");
+  in("--accum", double(accum), 1, 1 << 20, "1 to 1048576");
   in("--image-size", double(image_size), 0, 4096, "at most 4096");
   in("--num-classes", double(num_classes), 0, 1 << 20, "at most 1048576");
   for (const auto& [flag, value] : {std::pair{"--lr", lr},
@@ -121,9 +151,14 @@ void TrainConfig::check_ranges() const {
                                     {"--clip-grad", clip_grad},
                                     {"--pad-crop", double(pad_crop)}})
     in(flag, value, 0, kHuge, "at least 0");
+  in("--opt-eps", opt_eps, 0, 1, "between 0 and 1");
+  check<UsageError>(opt_betas.size() == 2, "--opt-betas takes two numbers, got {}", opt_betas.size());
+  for (const double beta : opt_betas) in("--opt-betas", beta, 0, 0.999999999, "in [0, 1)");
   in("--momentum", momentum, 0, 1, "between 0 and 1");
   in("--label-smoothing", label_smoothing, 0, 1, "between 0 and 1");
   in("--ema", ema, 0, 1, "between 0 and 1");
+  in("--distillation-alpha", distillation_alpha, 0, 1, "between 0 and 1");
+  in("--distillation-tau", distillation_tau, 1e-3, 1e3, "between 0.001 and 1000");
   for (const auto& [flag, value] :
        {std::pair{"--reprob", reprob}, {"--mixup-prob", mixup_prob}, {"--mixup-switch-prob", mixup_switch_prob}})
     in(flag, value, 0, 1, "between 0 and 1");
@@ -138,9 +173,17 @@ void TrainConfig::check_ranges() const {
                     cutmix_minmax.size());
   for (const auto& [flag, value] : {std::pair{"--drop-path", drop_path}, {"--dropout", dropout}})
     in(flag, value, 0, 0.999, "in [0, 1)");
-  check<UsageError>(pos_resize == "bicubic" || pos_resize == "bicubic-aa",
-                    "--pos-resize must be bicubic or bicubic-aa, got '{}'", pos_resize);
-  check<UsageError>(opt == "adamw" || opt == "sgd", "--opt must be adamw or sgd, got '{}'", opt);
+  const auto one_of = [](const char* flag, const std::string& value, const std::vector<std::string>& names) {
+    check<UsageError>(std::find(names.begin(), names.end(), value) != names.end(), "{} must be {}, got '{}'", flag,
+                      choices(names), value);
+  };
+  one_of("--pos-resize", pos_resize, {"bicubic", "bicubic-aa"});
+  one_of("--opt", opt, {"adamw", "sgd"});
+  one_of("--distillation-type", distillation_type, {"none", "soft", "hard"});
+  one_of("--distillation-norm", distillation_norm, {"numel", "batch"});
+  check<UsageError>(distillation_type == "none" || !teacher_path.empty(),
+                    "--distillation-type {} needs --teacher-path FILE, a checkpoint or weights with --teacher-model",
+                    distillation_type);
 }
 
 std::function<std::vector<std::string>()> add_train_flags(CLI::App& app, TrainConfig& config) {

@@ -16,12 +16,19 @@ struct TrainConfig {
   std::string rpe, ape;                     ///< empty: the model's
   std::string finetune;                     ///< file of the first weights; empty: they are drawn
   std::string pos_resize = "bicubic";       ///< of their positions
-  int64_t epochs = 5, batch_size = 64;
+  int64_t epochs = 5, batch_size = 64, accum = 1;
   std::string opt = "adamw";
+  std::vector<double> opt_betas = {0.9, 0.999};
+  double opt_eps = 1e-8;
+  bool scale_lr = false;
   double lr = 1e-3, min_lr = 1e-5, warmup_lr = 1e-6, warmup_epochs = 0.5;
   bool sched_on_epochs = false;
   double weight_decay = 0.05, momentum = 0.9, clip_grad = 0;
   double label_smoothing = 0.1, drop_path = 0, dropout = 0, ema = 0;
+  bool train_mode = true, bce_loss = false;
+  std::string teacher_model, teacher_path;
+  std::string distillation_type = "none", distillation_norm = "numel";
+  double distillation_alpha = 0.5, distillation_tau = 1;
   bool flip = false;
   std::vector<double> scale = {0.08, 1}, ratio = {3. / 4, 4. / 3};
   int64_t pad_crop = 0;
@@ -41,10 +48,16 @@ struct TrainConfig {
   std::string precision = "f32";
 
   nlohmann::ordered_json json() const;
+  /// Takes over what `settings`, a part of what json() gives, says.
+  void set(const nlohmann::ordered_json& settings);
   /// @throws IoError, beginning with `where`, for a document that json() does not give
   static TrainConfig from_json(const nlohmann::ordered_json& document, const std::string& where);
   /// @throws UsageError naming the flag whose value is out of range
   void check_ranges() const;
+  /// Images of a step.
+  int64_t effective_batch() const { return batch_size * accum; }
+  /// The peak of the learning rate: lr, with scale_lr times effective_batch() / 512 (deit 4.1).
+  double peak_lr() const { return scale_lr ? lr * double(effective_batch()) / 512 : lr; }
 };
 
 /// How a run is carried out; changes no result.

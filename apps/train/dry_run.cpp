@@ -48,22 +48,22 @@ std::string size_text(const Json& bytes) {
 }  // namespace
 
 Json Trainer::estimate() {
-  model_->train();
+  model_->train(config_.train_mode);
   const double loader_alone = rate_alone(loader_);
   data::Epoch batches = loader_.epoch(0);
   Allocator& memory = allocator(run_.device);
-  int64_t steps = -1;  // the first one is not timed: it makes what later ones find made
+  int64_t taken = -1;  // the first one is not timed: it makes what later ones find made
   double waited = 0;
   Clock::time_point start;
-  for (; steps < 1 || (steps < kSteps && seconds_since(start) < kSeconds); ++steps) {
-    if (steps == 0) memory.reset_peak(), waited = 0, start = Clock::now();
+  for (; taken < 1 || (taken < kSteps && seconds_since(start) < kSeconds); ++taken) {
+    if (taken == 0) memory.reset_peak(), waited = 0, start = Clock::now();
     const Clock::time_point asked = Clock::now();
-    std::optional<data::Batch> batch = batches.next();
-    if (!batch) batches = loader_.epoch(0), batch = batches.next();
+    std::vector<data::Batch> parts = next_step(batches);
+    if (parts.empty()) batches = loader_.epoch(0), parts = next_step(batches);
     waited += seconds_since(asked);
-    step(*batch);
+    step(parts);
   }
-  const double elapsed = seconds_since(start), step_seconds = elapsed / double(steps);
+  const double elapsed = seconds_since(start), step_seconds = elapsed / double(taken);
   const int64_t step_peak = memory.stats().peak_bytes;
 
   const Clock::time_point test_start = Clock::now();
@@ -72,12 +72,15 @@ Json Trainer::estimate() {
 
   const data::Safetensors checkpoint = state();
   const int64_t file = bytes_of(checkpoint.tensors), weights = bytes_of(model_->state_dict());
-  const double train_seconds = step_seconds * double(loader_.batches());
-  const double batch_size = double(config_.batch_size), waiting = waited / elapsed;
+  const double train_seconds = step_seconds * double(steps());
+  const double batch_size = double(config_.effective_batch()), waiting = waited / elapsed;
   const int64_t epochs = config_.epochs - at_.epoch;
   return {{"parameters", model_->parameter_count()},
+          {"parameter_groups", parameter_groups()},
+          {"effective_batch", config_.effective_batch()},
+          {"learning_rate", config_.peak_lr()},
           {"epochs", epochs},
-          {"steps_per_epoch", loader_.batches()},
+          {"steps_per_epoch", steps()},
           {"step_seconds", step_seconds},
           {"images_per_s", batch_size / step_seconds},
           {"loader_images_per_s", loader_alone},

@@ -26,15 +26,19 @@ std::optional<std::string> non_finite(const nn::NamedTensors& tensors) {
 
 }  // namespace
 
-std::string first_non_finite(const nn::NamedTensors& weights, const data::Batch& batch,
+std::string first_non_finite(const nn::NamedTensors& weights, std::span<const data::Batch> parts,
                              const std::function<void()>& repeat) {
   if (const auto found = non_finite(weights)) return "before the step " + *found;
-  for (const Tensor& t : {batch.images, batch.soft_targets})
-    if (const auto found = non_finite(t)) {
-      const int64_t i = found->first / (t.numel() / t.size(0));
-      return format("{} {} of the batch, of class {}, holds {}", t.same_as(batch.images) ? "image" : "target", i,
-                    batch.targets.data<int64_t>()[i], found->second);
-    }
+  int64_t before = 0;
+  for (const data::Batch& part : parts) {
+    for (const Tensor& t : {part.images, part.soft_targets})
+      if (const auto found = non_finite(t)) {
+        const int64_t i = found->first / (t.numel() / t.size(0));
+        return format("{} {} of the batch, of class {}, holds {}", t.same_as(part.images) ? "image" : "target",
+                      before + i, part.targets.data<int64_t>()[i], found->second);
+      }
+    before += part.images.size(0);
+  }
   try {
     const AnomalyGuard scan;
     repeat();

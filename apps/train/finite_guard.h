@@ -1,5 +1,6 @@
 #pragma once
 #include <functional>
+#include <span>
 #include <string>
 
 #include "data/loader.h"
@@ -13,8 +14,9 @@ namespace vitrine::apps {
 /// the step; an image of the batch; the output of an op or a gradient that an op made, with the module's path; the sum
 /// of a weight's gradients. Everything is read on the host: slow, for a run that is over.
 /// @param weights  of the model, as they were before the step
-/// @param repeat   runs the same forward and backward once more: from the same weights, batch and generator
-std::string first_non_finite(const nn::NamedTensors& weights, const data::Batch& batch,
+/// @param parts    the batches of the step, whose images are counted through
+/// @param repeat   runs the same forward and backward once more: from the same weights, batches and generator
+std::string first_non_finite(const nn::NamedTensors& weights, std::span<const data::Batch> parts,
                              const std::function<void()>& repeat);
 
 /// Throws Error, beginning with `what` and naming the tensor, if a floating one holds a NaN or an infinity. One norm

@@ -38,6 +38,7 @@ data::LoaderOptions loader_options(const TrainConfig& config, const data::Datase
                                 .seed = config.seed,
                                 .workers = workers,
                                 .repeats = config.repeated_aug ? 3 : 1,
+                                .accumulate = config.accum,
                                 .preprocessing = input};
     options.augment = {.flip = config.flip,
                        .pad_crop = config.pad_crop,
@@ -56,8 +57,9 @@ data::LoaderOptions loader_options(const TrainConfig& config, const data::Datase
                       .switch_probability = config.mixup_switch_prob,
                       .mode = data::parse_mixing_mode(config.mixup_mode),
                       .group = config.mix_group,
-                      .label_smoothing = config.label_smoothing,
+                      .label_smoothing = config.bce_loss ? 0 : config.label_smoothing,
                       .classes = classes};
+    if (config.bce_loss) options.binary_smoothing = config.label_smoothing;
     if (!config.cutmix_minmax.empty())
       options.mixing.cutmix_minmax = {config.cutmix_minmax[0], config.cutmix_minmax[1]};
     options.augment.check_ranges();

@@ -43,7 +43,6 @@ const std::vector<Idle>& idle_flags() {
       {"--src", true, "false", "is not offered; images are cropped at random and resized"},
       {"--cosub", true, "false", "is not offered"},
       {"--attn-only", true, "false", "is not offered"},
-      {"--train-mode,!--no-train-mode", true, "true", "is not offered; --drop-path 0 --dropout 0 comes to the same"},
       {"--load-tar", true, "false", "is not offered; unpack the archive"},
       {"--inat-category", false, nullptr, "of the data sets INAT and INAT19"},
       {"--model-ema-force-cpu", true, nullptr, "averages stay with the weights"},

@@ -21,7 +21,7 @@ double figure(const Json& line, const char* key) {
 Json reference_line(const Json& line) {
   Json log{{"train_lr", line["lr"]}};
   for (const char* key : {"train_loss", "test_loss", "test_acc1", "test_acc5", "epoch", "n_parameters", "test_loss_ema",
-                          "test_acc1_ema", "test_acc5_ema"})
+                          "test_acc1_ema", "test_acc5_ema", "test_map", "test_map_ema"})
     if (line.contains(key)) log[key] = line[key];
   return log;
 }
@@ -47,7 +47,7 @@ void RunLog::add(const Json& line) {
   write();
   Scalars scalars;
   for (const char* key : {"train_loss", "test_loss", "test_acc1", "test_acc5", "lr", "images_per_s", "test_loss_ema",
-                          "test_acc1_ema", "test_acc5_ema"})
+                          "test_acc1_ema", "test_acc5_ema", "test_map", "test_map_ema"})
     if (line.contains(key)) scalars.emplace_back(key, figure(line, key));
   events_.add(line["epoch"], scalars);
 }

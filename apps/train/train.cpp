@@ -9,6 +9,7 @@
 #include "apps/train/dry_run.h"
 #include "apps/train/interrupt.h"
 #include "apps/train/official.h"
+#include "apps/train/recipes.h"
 
 namespace vitrine::apps {
 namespace {
@@ -18,7 +19,7 @@ using Json = nlohmann::ordered_json;
 struct Flags : CommonFlags {
   TrainConfig config;
   TrainRun run;
-  std::string config_file, resumed;
+  std::string config_file, recipe, resumed;
   bool resume = false, eval = false;
   std::function<std::vector<std::string>()> given;
   std::function<std::vector<std::string>(TrainConfig&)> official;
@@ -101,6 +102,7 @@ int train(CLI::App& app, Flags& flags) {
   flags.config.seed = flags.seed;
   flags.config.precision = flags.precision;
   flags.decided = flags.given();
+  for (const std::string& key : apply_recipe(flags.recipe, flags.config, flags.decided)) flags.decided.push_back(key);
   for (const std::string& key : flags.official(flags.config)) flags.decided.push_back(key);
   flags.config.check_ranges();
   if (flags.eval) return evaluate_only(flags);
@@ -130,6 +132,7 @@ std::function<int()> setup(CLI::App& app) {
   const auto flags = std::make_shared<Flags>();
   flags->add_to(app);
   add_config_flag(app, flags->config_file);
+  add_recipe_flag(app, flags->recipe);
   flags->given = add_train_flags(app, flags->config);
   app.add_option("--out,--output-dir,--output_dir", flags->run.out, "folder of the run");
   CLI::Option* resume = app.add_option("--resume", flags->resumed,

@@ -13,7 +13,7 @@
 #include "apps/train/toml.h"
 #include "core/files.h"
 #include "nn/optim/schedule.h"
-#include "ops/cross_entropy/cross_entropy.h"
+#include "ops/binary/operators.h"
 
 namespace vitrine::apps {
 namespace {
@@ -28,7 +28,8 @@ ClassifierSpec spec_of(const TrainConfig& config, const data::Dataset& dataset) 
                       .data = config.data,
                       .data_seed = config.seed,
                       .preprocessing = input_of(config, dataset),
-                      .labels = dataset.labels()};
+                      .labels = dataset.labels(),
+                      .multi_label = dataset.multi_label()};
   spec.options = {.num_classes = config.num_classes ? config.num_classes : dataset.num_classes(),
                   .image_size = config.image_size ? config.image_size : spec.preprocessing.height,
                   .drop_path = config.drop_path,
@@ -43,7 +44,18 @@ ClassifierSpec spec_of(const TrainConfig& config, const data::Dataset& dataset) 
 std::unique_ptr<nn::Optimizer> optimizer_of(const TrainConfig& config, const models::Classifier& model) {
   std::vector<nn::ParameterGroup> groups = nn::decay_groups(model.parameters(), config.weight_decay);
   if (config.opt == "sgd") return nn::make_sgd(std::move(groups), {.momentum = config.momentum, .nesterov = true});
-  return nn::make_adamw(std::move(groups));
+  return nn::make_adamw(std::move(groups),
+                        {.beta1 = config.opt_betas[0], .beta2 = config.opt_betas[1], .eps = config.opt_eps});
+}
+
+/// "no decay of 26 tensors with 2954 numbers, decay 0.05 of 18 with 204160"
+std::string groups_text(const Json& groups) {
+  std::string text;
+  for (const Json& g : groups)
+    text += format("{}{} of {}{} with {}{}", text.empty() ? "" : ", ",
+                   g["weight_decay"] == 0 ? "no decay" : "decay " + g["weight_decay"].dump(), g["tensors"].dump(),
+                   text.empty() ? " tensors" : "", g["parameters"].dump(), text.empty() ? " numbers" : "");
+  return text;
 }
 
 }  // namespace
@@ -77,13 +89,15 @@ Trainer::Trainer(const TrainConfig& config, const TrainRun& run, const StoredRun
       log_(run.out, config.model) {
   model_ = spec_.make(run_.device, rng_);
   check_fits(*model_, *train_);
+  objective_.emplace(config_, run_, spec_, *model_);
   if (!known && !config_.finetune.empty()) {
     const data::Checkpoint weights = data::read_checkpoint(config_.finetune, {}, run.hash);
     pretrained_ = load_weights(*model_, weights_of(weights.content), models::Fit::fine_tune, config_.finetune,
                                models::parse_position_resize(config_.pos_resize));
   }
-  check<ValueError>(loader_.batches() > 0, "train: --batch-size {} is larger than the {} images of {}{}",
-                    config_.batch_size, train_->size(), train_->description(),
+  check<ValueError>(loader_.batches() > 0, "train: --batch-size {}{} is larger than the {} images of {}{}",
+                    config_.batch_size, config_.accum > 1 ? format(" times --accum {}", config_.accum) : "",
+                    train_->size(), train_->description(),
                     config_.repeated_aug ? ", rounded down to a multiple of 256 by --repeated-aug" : "");
   optimizer_ = optimizer_of(config_, *model_);
   if (config_.ema > 0) ema_ = std::make_unique<nn::Ema>(*model_, config_.ema);
@@ -105,44 +119,72 @@ void Trainer::describe() const {
   std::cerr << format("{}\n{}: {} parameters{}{}, on {} in {}\n", train_->description(), config_.model,
                       model_->parameter_count(), config_.rpe.empty() ? "" : ", ", config_.rpe, to_string(run_.device),
                       config_.precision);
-  std::cerr << format("{} epochs of {} steps of {} images; {} at {}, decay {}; epoch {}, step {} is next\n",
-                      config_.epochs, loader_.batches(), config_.batch_size, config_.opt, config_.lr,
-                      config_.weight_decay, at_.epoch, at_.step);
+  const std::string passes =
+      config_.accum > 1 ? format(" ({} passes of {})", config_.accum, config_.batch_size) : std::string();
+  std::cerr << format("{} epochs of {} steps of {} images{}; epoch {}, step {} is next\n", config_.epochs, steps(),
+                      config_.effective_batch(), passes, at_.epoch, at_.step);
+  const std::string scaled =
+      config_.scale_lr ? format(" = {} x {} / 512", config_.lr, config_.effective_batch()) : std::string();
+  std::cerr << format("{} at a learning rate of {}{}; {}\n", config_.opt, config_.peak_lr(), scaled,
+                      groups_text(parameter_groups()));
+  if (config_.distillation_type != "none")
+    std::cerr << format("{} distillation with weight {} from {}\n", config_.distillation_type,
+                        config_.distillation_alpha, config_.teacher_path);
+}
+
+Json Trainer::parameter_groups() const {
+  Json list = Json::array();
+  for (const nn::ParameterGroup& group : nn::decay_groups(model_->parameters(), config_.weight_decay)) {
+    int64_t numbers = 0;
+    for (const auto& [name, t] : group.parameters) numbers += t.numel();
+    list.push_back(
+        {{"weight_decay", group.weight_decay}, {"tensors", group.parameters.size()}, {"parameters", numbers}});
+  }
+  return list;
 }
 
 double Trainer::learning_rate() const {
-  const nn::CosineSchedule schedule{.base = config_.lr,
-                                    .warmup_lr = std::min(config_.warmup_lr, config_.lr),
-                                    .min_lr = std::min(config_.min_lr, config_.lr),
+  const double peak = config_.peak_lr();
+  const nn::CosineSchedule schedule{.base = peak,
+                                    .warmup_lr = std::min(config_.warmup_lr, peak),
+                                    .min_lr = std::min(config_.min_lr, peak),
                                     .epochs = double(config_.epochs),
                                     .warmup_epochs = config_.warmup_epochs};
   if (config_.sched_on_epochs) return schedule.in_epoch(at_.epoch);
-  return schedule(double(at_.epoch) + double(at_.step) / double(loader_.batches()));
+  return schedule(double(at_.epoch) + double(at_.step) / double(steps()));
 }
 
-Tensor Trainer::forward_backward(const data::Batch& batch) {
-  const Dtype dtype = parse_dtype(config_.precision);
-  const Tensor logits = model_->logits(batch.images.to(run_.device).to(dtype)).to(Dtype::f32);
-  const Tensor loss = batch.soft_targets.defined() ? ops::cross_entropy(logits, batch.soft_targets.to(run_.device))
-                                                   : ops::cross_entropy(logits, batch.targets.to(run_.device),
-                                                                        {.label_smoothing = config_.label_smoothing});
+Tensor Trainer::forward_backward(std::span<const data::Batch> parts) {
   model_->zero_grad();
-  loss.backward();
-  return loss.detach();
+  Tensor total;
+  for (const data::Batch& part : parts) {
+    Tensor loss = (*objective_)(*model_, part);
+    if (parts.size() > 1) loss = loss * (1 / double(parts.size()));
+    loss.backward();
+    total = total.defined() ? total + loss.detach() : loss.detach();
+  }
+  return total;
 }
 
-double Trainer::step(const data::Batch& batch) {
+std::vector<data::Batch> Trainer::next_step(data::Epoch& batches) const {
+  std::vector<data::Batch> parts;
+  for (int64_t i = 0; i < config_.accum; ++i)
+    if (std::optional<data::Batch> part = batches.next()) parts.push_back(std::move(*part));
+  return parts;
+}
+
+double Trainer::step(std::span<const data::Batch> parts) {
   const uint64_t offset = rng_.offset;
-  const double loss = forward_backward(batch).item();
+  const double loss = forward_backward(parts).item();
   const NoGrad no_grad;
   std::vector<Tensor> gradients;
   for (const Tensor& p : parameters_) gradients.push_back(p.grad());
   const Tensor norm = ops::global_norm(gradients, &norm_cache_);
   if (!std::isfinite(loss) || !std::isfinite(norm.item())) {
-    const std::string cause = first_non_finite(model_->state_dict(), batch, [&] {
+    const std::string cause = first_non_finite(model_->state_dict(), parts, [&] {
       const EnableGrad grad;
       rng_.offset = offset;
-      forward_backward(batch);
+      forward_backward(parts);
     });
     throw Error(
         format("train: {} is not finite at epoch {}, step {}: {}. {} is older, and good. Try a lower --lr, or "
@@ -156,27 +198,27 @@ double Trainer::step(const data::Batch& batch) {
 }
 
 bool Trainer::train_epoch(const std::atomic<bool>& stop) {
-  const int64_t steps = loader_.batches();
-  data::Epoch batches = loader_.epoch(at_.epoch, at_.step);
-  Progress progress(format("epoch {}/{}", at_.epoch + 1, config_.epochs), "images", steps * config_.batch_size,
-                    at_.step * config_.batch_size);
+  const int64_t images = config_.effective_batch();
+  data::Epoch batches = loader_.epoch(at_.epoch, at_.step * config_.accum);
+  Progress progress(format("epoch {}/{}", at_.epoch + 1, config_.epochs), "images", steps() * images,
+                    at_.step * images);
   const Clock::time_point start = Clock::now();
   const double seconds_before = at_.seconds;
   Clock::time_point saved = start;
-  model_->train();
+  model_->train(config_.train_mode);
   while (true) {
     const Clock::time_point asked = Clock::now();
-    const auto batch = batches.next();
-    if (!batch) break;
+    const std::vector<data::Batch> parts = next_step(batches);
+    if (parts.empty()) break;
     at_.waited += seconds_since(asked);
-    at_.loss_sum += step(*batch);
+    at_.loss_sum += step(parts);
     ++at_.step;
     at_.seconds = seconds_before + seconds_since(start);
     loader_rate_ = batches.rate();
     skipped_.tell(&progress);
-    progress.update(at_.step * config_.batch_size,
+    progress.update(at_.step * images,
                     format("loss {}  {}", significant(at_.loss_sum / double(at_.step)), loader_text()));
-    if (at_.step == steps) break;
+    if (at_.step == steps()) break;
     if (stop || seconds_since(saved) > run_.save_every) {
       save_checkpoint();
       saved = Clock::now();
@@ -221,7 +263,9 @@ void Trainer::end_epoch() {
   if (averaged) {
     line["test_loss_ema"] = averaged->loss;
     line["test_acc1_ema"] = averaged->top1, line["test_acc5_ema"] = averaged->top5;
+    if (averaged->mean_average_precision) line["test_map_ema"] = *averaged->mean_average_precision;
   }
+  if (raw.mean_average_precision) line["test_map"] = *raw.mean_average_precision;
   log_.add(line);
   save_best(raw, averaged);
   std::cerr << format("epoch {}/{}  train loss {}  test loss {}  top-1 {} %  top-5 {} %  {} images/s  {}\n",
@@ -229,8 +273,10 @@ void Trainer::end_epoch() {
                       significant(raw.loss), significant(raw.top1, 4), significant(raw.top5, 4),
                       significant(images / at_.seconds), duration_text(at_.seconds));
   const auto reference_line = [](const Accuracy& a, double best, const char* of) {
-    std::cerr << format("* Acc@1 {} Acc@5 {} loss {}{}  Max accuracy: {}%\n", significant(a.top1, 5),
-                        significant(a.top5, 5), significant(a.loss, 4), of, significant(best, 4));
+    const std::string precision =
+        a.mean_average_precision ? format(" mAP {}", significant(*a.mean_average_precision, 5)) : std::string();
+    std::cerr << format("* Acc@1 {} Acc@5 {}{} loss {}{}  Max accuracy: {}%\n", significant(a.top1, 5),
+                        significant(a.top5, 5), precision, significant(a.loss, 4), of, significant(best, 4));
   };
   reference_line(raw, at_.best, "");
   if (averaged) reference_line(*averaged, at_.best_ema, " of the averaged weights");
@@ -259,7 +305,7 @@ data::Safetensors Trainer::state() const {
   const Json training{{"config", config_.json()},
                       {"epoch", at_.epoch},
                       {"step", at_.step},
-                      {"steps", loader_.batches()},
+                      {"steps", steps()},
                       {"loss_sum", at_.loss_sum},
                       {"seconds", at_.seconds},
                       {"waited", at_.waited},
@@ -294,12 +340,12 @@ void Trainer::save_best(const Accuracy& raw, const std::optional<Accuracy>& aver
   const auto save = [&](const char* file, const nn::NamedTensors& weights) {
     data::write_safetensors(path(file), {.tensors = weights, .metadata = {{kSpecKey, spec_.json().dump()}}});
   };
-  if (raw.top1 > at_.best) {
-    at_.best = raw.top1;
+  if (raw.score() > at_.best) {
+    at_.best = raw.score();
     save("best.safetensors", model_->state_dict());
   }
-  if (averaged && averaged->top1 > at_.best_ema) {
-    at_.best_ema = averaged->top1;
+  if (averaged && averaged->score() > at_.best_ema) {
+    at_.best_ema = averaged->score();
     const AveragedWeights scope(*model_, *ema_);
     save("best_ema.safetensors", model_->state_dict());
   }
@@ -326,12 +372,12 @@ void Trainer::restore(const StoredRun& run) {
   } catch (const ShapeError& e) {
     throw IoError(format("{}: {}", file, e.what()));
   }
-  check<IoError>(at_.epoch >= 0 && at_.epoch <= config_.epochs && at_.step >= 0 && at_.step < loader_.batches(),
+  check<IoError>(at_.epoch >= 0 && at_.epoch <= config_.epochs && at_.step >= 0 && at_.step < steps(),
                  "{}: epoch {}, step {} is outside the run of {} epochs of {} steps", file, at_.epoch, at_.step,
-                 config_.epochs, loader_.batches());
-  check<UsageError>(at_.step == 0 || training.value("steps", loader_.batches()) == loader_.batches(),
+                 config_.epochs, steps());
+  check<UsageError>(at_.step == 0 || training.value("steps", steps()) == steps(),
                     "{}: lies inside an epoch of {} steps, which cannot go on with {}", file, training["steps"].dump(),
-                    loader_.batches());
+                    steps());
   // A run that goes on in another folder finds the best of its own.
   if (!std::filesystem::exists(path("best.safetensors"))) at_.best = at_.best_ema = -1;
   log_.restore(std::filesystem::path(file).parent_path(), at_.epoch);

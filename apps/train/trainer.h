@@ -2,11 +2,13 @@
 #include <atomic>
 #include <memory>
 #include <optional>
+#include <span>
 
 #include "apps/classifier/evaluate.h"
 #include "apps/classifier/skipped.h"
 #include "apps/classifier/spec.h"
 #include "apps/train/config.h"
+#include "apps/train/objective.h"
 #include "apps/train/run_log.h"
 #include "nn/optim/ema.h"
 #include "nn/optim/optimizer.h"
@@ -56,11 +58,15 @@ class Trainer {
     int64_t epoch = 0, step = 0;  ///< of the next step
     double loss_sum = 0, seconds = 0;
     double waited = 0;                ///< seconds of these, for the loader
-    double best = -1, best_ema = -1;  ///< top-1 of best.safetensors and best_ema.safetensors
+    double best = -1, best_ema = -1;  ///< Accuracy::score of best.safetensors, best_ema.safetensors
   };
   bool train_epoch(const std::atomic<bool>& stop);
-  double step(const data::Batch& batch);  ///< returns the loss
-  Tensor forward_backward(const data::Batch& batch);
+  int64_t steps() const { return loader_.batches() / config_.accum; }  ///< of an epoch
+  /// The next config_.accum batches; none after the last.
+  std::vector<data::Batch> next_step(data::Epoch& batches) const;
+  /// One step from the mean gradient of batches of equal size. Returns the loss.
+  double step(std::span<const data::Batch> parts);
+  Tensor forward_backward(std::span<const data::Batch> parts);
   Accuracy test(const std::function<bool(int64_t)>& seen = {});
   double learning_rate() const;
   void end_epoch();
@@ -71,6 +77,7 @@ class Trainer {
   void save_best(const Accuracy& raw, const std::optional<Accuracy>& averaged);
   void restore(const StoredRun& run);
   void describe() const;
+  nlohmann::ordered_json parameter_groups() const;
   std::string loader_text() const;
   std::string path(const char* name) const { return run_.out + "/" + name; }
 
@@ -87,6 +94,7 @@ class Trainer {
   std::vector<Tensor> parameters_;
   ops::MultiTensorCache norm_cache_;
   data::Loader loader_;
+  std::optional<Objective> objective_;
   double loader_rate_ = 0;  ///< images a second, of the epoch that runs
   Position at_;
   RunLog log_;

@@ -35,7 +35,7 @@ std::vector<std::string> Dataset::bad_images(size_t) const { return {}; }
 
 const std::vector<std::string>& dataset_forms() {
   static const std::vector<std::string> forms = {"fashion-mnist[:DIR]", "mnist:DIR", "cifar10:DIR", "imagefolder:DIR",
-                                                 "shapes"};
+                                                 "multilabel:DIR",      "shapes",    "resized:DATA"};
   return forms;
 }
 
@@ -67,9 +67,19 @@ std::unique_ptr<Dataset> open_dataset(const std::string& data_string, Split spli
     need_folder();
     return open_imagefolder(folder, split);
   }
+  if (name == "multilabel") {
+    need_folder();
+    return open_multilabel(folder, split);
+  }
   if (name == "shapes") {
     check<ValueError>(!has_folder, "dataset shapes has no files; write shapes instead of {}", data_string);
     return make_shapes(split, seed);
+  }
+  if (name == "resized") {
+    check<ValueError>(!folder.empty(), "dataset resized: which one is missing; write resized:cifar10:DIR");
+    auto base = open_dataset(folder, split, seed);
+    check<ValueError>(base->one_size(), "dataset {}: the images of {} are resized anyway", data_string, folder);
+    return resized(std::move(base));
   }
   std::string known;
   for (const std::string& form : dataset_forms()) known += (known.empty() ? "" : ", ") + form;

@@ -30,8 +30,12 @@ class Dataset {
   /// Its height and width are those of every image; 0 if images differ in size.
   virtual const Preprocessing& preprocessing() const = 0;
   bool one_size() const { return preprocessing().height > 0; }
-  /// The class of image i, in [0, num_classes()).
+  /// The class of image i, in [0, num_classes()); where images may have several, the first, and 0 if it has none.
   virtual int64_t label(int64_t i) const = 0;
+  /// Whether images may have several classes, or none.
+  virtual bool multi_label() const { return false; }
+  /// All classes of image i, rising.
+  virtual std::vector<int64_t> classes(int64_t i) const { return {label(i)}; }
   /// Image i: of 1 channel if all are grey, of 3 otherwise. @throws BadImage
   virtual Image image(int64_t i) const = 0;
   /// What was wrong with the images that could not be read so far, one line each that names the file, in the order in
@@ -50,7 +54,9 @@ const std::vector<std::string>& dataset_forms();
 ///   - mnist:DIR: the same format
 ///   - cifar10:DIR: 32 x 32 colour, the "binary version"
 ///   - imagefolder:DIR: DIR/{train,val}/CLASS/*, images of any size
+///   - multilabel:DIR: images of any size with any number of classes each, as DIR/{train,val}.csv list them
 ///   - shapes: 32 x 32 colour, ten drawn shapes, no files
+///   - resized:DATA: one of the others whose images have one size, as if each had a size of its own
 /// @param seed which `shapes` to draw; files do not depend on it
 /// @throws ValueError for a string of another form, NotImplemented for datasets to come, IoError naming the file that
 ///   is missing or wrong

@@ -32,9 +32,31 @@ std::unique_ptr<Dataset> open_cifar10(const std::string& folder, Split split);
 ///         or the reverse (the accuracy would be one over other classes), more than 100 million images
 std::unique_ptr<Dataset> open_imagefolder(const std::string& folder, Split split);
 
+/// Images with any number of classes each, listed in DIR/train.csv and DIR/val.csv: a line for each, its path within
+/// DIR and its classes, with commas between them:
+///
+///     pictures/0001.jpg,cat,dog
+///     "pictures/a, b.jpg",cat
+///     pictures/0003.jpg
+///
+/// A field that holds a comma or a quote stands in quotes, a quote in it twice. Empty lines and what begins with # are
+/// passed over. Classes are the lines of DIR/classes.txt or, where there is none, all that occur in DIR/train.csv (in
+/// DIR/val.csv, where that stands alone) in the order of their bytes. Images are read when they are wanted, as those of
+/// open_imagefolder.
+/// @throws IoError naming file and line: a list that is missing, empty or malformed, a path that leaves DIR, an image
+///         twice, a class that is not among the classes
+std::unique_ptr<Dataset> open_multilabel(const std::string& folder, Split split);
+
 /// Drawn shapes, 10,000 to train with and 2,000 to test: image i has class i % 10, and a place, size, angle, colours
 /// and noise that depend on (seed, split, i) alone. Integer arithmetic throughout: equal bytes on every machine.
 std::unique_ptr<Dataset> make_shapes(Split split, uint64_t seed);
+
+/// How DeiT's program shows pictures to a model: mean and deviation of ImageNet, a size that the model decides.
+Preprocessing imagenet_preprocessing();
+
+/// Images that all have one size, as if each had a size of its own: cropped and resized to what a model takes, as
+/// DeiT's program does with CIFAR. What it says of them is imagenet_preprocessing().
+std::unique_ptr<Dataset> resized(std::unique_ptr<Dataset> base);
 
 /// Images in memory.
 struct StoredImages {

@@ -1,10 +1,9 @@
 #include <algorithm>
 #include <filesystem>
-#include <map>
-#include <mutex>
 
 #include "core/error.h"
 #include "data/datasets/formats.h"
+#include "data/datasets/picture_files.h"
 
 namespace vitrine::data {
 namespace {
@@ -86,24 +85,8 @@ class ImageFolder final : public Dataset {
   int64_t label(int64_t i) const override { return files_[size_t(i)].label; }
   std::string description() const override { return description_; }
 
-  Image image(int64_t i) const override {
-    {
-      const std::lock_guard lock(mutex_);
-      if (const auto known = bad_.find(i); known != bad_.end()) throw BadImage(reasons_[known->second]);
-    }
-    try {
-      return decode_image(root_ + files_[size_t(i)].name);
-    } catch (const IoError& e) {
-      const std::lock_guard lock(mutex_);
-      if (bad_.emplace(i, reasons_.size()).second) reasons_.emplace_back(e.what());
-      throw BadImage(e.what());
-    }
-  }
-
-  std::vector<std::string> bad_images(size_t told) const override {
-    const std::lock_guard lock(mutex_);
-    return {reasons_.begin() + std::ptrdiff_t(std::min(told, reasons_.size())), reasons_.end()};
-  }
+  Image image(int64_t i) const override { return pictures_.read(i, root_ + files_[size_t(i)].name); }
+  std::vector<std::string> bad_images(size_t told) const override { return pictures_.bad_images(told); }
 
  private:
   struct File {
@@ -114,11 +97,8 @@ class ImageFolder final : public Dataset {
   const std::vector<std::string> classes_;
   std::vector<File> files_;
   std::string description_;
-  const Preprocessing preprocessing_ = {.mean = {0.485, 0.456, 0.406}, .std = {0.229, 0.224, 0.225}, .crop = 0.875};
-
-  mutable std::mutex mutex_;
-  mutable std::map<int64_t, size_t> bad_;  // image, place in reasons_
-  mutable std::vector<std::string> reasons_;
+  const Preprocessing preprocessing_ = imagenet_preprocessing();
+  const PictureFiles pictures_;
 };
 
 }  // namespace

@@ -122,7 +122,7 @@ double draw_beta(double alpha, Draws& draws) {
   return x + y > 0 ? x / (x + y) : double(draws.chance(0.5));  // a tiny alpha: 0 or 1
 }
 
-void mix(const Mixing& m, const BatchSize& size, float* images, const int64_t* labels, float* targets, Draws& draws) {
+std::vector<double> mix_images(const Mixing& m, const BatchSize& size, float* images, Draws& draws) {
   const int64_t n = size.count, image = 3 * size.height * size.width;
   std::vector<Recipe> recipes(static_cast<size_t>(n));
   const auto draw = [&] { return draw_recipe(m, size.height, size.width, draws); };
@@ -141,8 +141,34 @@ void mix(const Mixing& m, const BatchSize& size, float* images, const int64_t* l
     if (i != j) apply(recipes[size_t(i)], size.height, size.width, a, b);
     if (i != j) apply(recipes[size_t(j)], size.height, size.width, b, old.data());
   }
+  std::vector<double> shares;
+  for (const Recipe& recipe : recipes) shares.push_back(recipe.l);
+  return shares;
+}
+
+void mix(const Mixing& m, const BatchSize& size, float* images, const int64_t* labels, float* targets, Draws& draws) {
+  const std::vector<double> shares = mix_images(m, size, images, draws);
+  const int64_t n = size.count;
   for (int64_t i = 0; i < n; ++i)
-    write_target(m, recipes[size_t(i)].l, labels[i], labels[n - 1 - i], targets + i * m.classes);
+    write_target(m, shares[size_t(i)], labels[i], labels[n - 1 - i], targets + i * m.classes);
+}
+
+void mix_targets(const Mixing& m, const std::vector<double>& shares, float* targets) {
+  const auto n = int64_t(shares.size());
+  for (int64_t i = 0; 2 * i < n; ++i) {
+    const int64_t j = n - 1 - i;
+    float *a = targets + i * m.classes, *b = targets + j * m.classes;
+    const double la = shares[size_t(i)], lb = shares[size_t(j)];
+    for (int64_t c = 0; c < m.classes && i != j; ++c) {
+      const double x = a[c], y = b[c];
+      a[c] = float(la * x + (1 - la) * y), b[c] = float(lb * y + (1 - lb) * x);
+    }
+  }
+}
+
+void binary_targets(float* targets, int64_t count, int64_t classes, double smoothing) {
+  const float off = float(smoothing / double(classes)), on = float(1 - smoothing) + off;
+  for (int64_t k = 0; k < count * classes; ++k) targets[k] = targets[k] > 0 ? on : off;
 }
 
 }  // namespace vitrine::data

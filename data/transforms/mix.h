@@ -2,6 +2,7 @@
 #include <array>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "data/transforms/draws.h"
 
@@ -41,13 +42,31 @@ struct BatchSize {
 ///
 ///     mixup    x_i = l x_i + (1 - l) x_j,  l of Beta(alpha, alpha)
 ///     cutmix   a rectangle of 1 - l of the area comes from x_j; l becomes 1 - area of what lies inside
-///     y_i = l s(t_i) + (1 - l) s(t_j),   s(t) = smoothing / classes everywhere, and 1 - smoothing more at t
 ///
 /// @param images   [count, 3, height, width]
+/// @return         [count] the l of each
+std::vector<double> mix_images(const Mixing& mixing, const BatchSize& size, float* images, Draws& draws);
+
+/// The same, and the targets that belong to it:
+///
+///     y_i = l s(t_i) + (1 - l) s(t_j),   s(t) = smoothing / classes everywhere, and 1 - smoothing more at t
+///
 /// @param labels   [count], each in [0, classes)
 /// @param targets  [count, classes], written
 void mix(const Mixing& mixing, const BatchSize& size, float* images, const int64_t* labels, float* targets,
          Draws& draws);
+
+/// y_i = l y_i + (1 - l) y_j for targets that are there already, of images with several classes each: without
+/// smoothing.
+/// @param shares   the result of mix_images
+/// @param targets  [count, classes]
+void mix_targets(const Mixing& mixing, const std::vector<double>& shares, float* targets);
+
+/// Makes the targets of binary cross-entropy of shares in classes, in place: 1 for every class that has a share,
+/// however small (DeiT III), then, as timm smooths,  y = (1 - s) y + s / C. (DeiT III does without smoothing. With it,
+/// its program would count every class of a mixed image as present, as it smooths first.)
+/// @param targets  [count, classes], not smoothed
+void binary_targets(float* targets, int64_t count, int64_t classes, double smoothing);
 
 /// Beta(alpha, alpha).
 double draw_beta(double alpha, Draws& draws);

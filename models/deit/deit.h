@@ -70,6 +70,8 @@ struct DeiT final : nn::Layer<DeiT, Classifier> {
   Tensor forward(const Tensor& images);
 
   Tensor logits(const Tensor& images) override { return (*this)(images); }
+  bool distilled() const override { return config.distilled; }
+  std::array<Tensor, 2> heads(const Tensor& images) override { return forward_heads(images); }
   int64_t image_size() const override { return config.image_size; }
   int64_t num_classes() const override { return config.num_classes; }
   nn::TokenGrid grid() const override { return config.grid(); }

@@ -72,6 +72,10 @@ std::vector<DeiTConfig> make_presets() {
                   .dim = 192,
                   .depth = 12,
                   .heads = 3});
+  for (const char* name : {"deit_micro_distilled_patch4_28", "deit_tiny_distilled_patch4_32"}) {
+    list.push_back(list[list.size() - 2]);
+    list.back().name = name, list.back().distilled = true;
+  }
   return list;
 }
 

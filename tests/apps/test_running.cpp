@@ -121,7 +121,7 @@ TEST_CASE("finite guard: the first tensor that is not finite, and where it arose
                     .targets = from_vector({4, 7}, {2}, {.dtype = Dtype::i64}),
                     .soft_targets = {}};
   const auto found = [&] {
-    return apps::first_non_finite(model->state_dict(), batch, [&] {
+    return apps::first_non_finite(model->state_dict(), {&batch, 1}, [&] {
       model->zero_grad();
       ops::sum(model->logits(batch.images)).backward();
     });
@@ -143,6 +143,11 @@ TEST_CASE("finite guard: the first tensor that is not finite, and where it arose
   CHECK(with(parameter("blocks.1.mlp.fc1.weight"), INFINITY) ==
         "before the step blocks.1.mlp.fc1.weight [256, 64] f32 cpu holds inf");
   CHECK(with(batch.images, NAN) == "image 1 of the batch, of class 7, holds nan");
+  // Of a step in several passes, images are counted through.
+  data::Batch parts[] = {batch, batch};
+  parts[1].images = batch.images.clone();
+  parts[1].images.select(0, 1).fill_(NAN);
+  CHECK(apps::first_non_finite(model->state_dict(), parts, [] {}) == "image 3 of the batch, of class 7, holds nan");
   // 1e30 times 1e30: named where it is computed, with its module once.
   parameter("blocks.1.mlp.fc1.bias").detach().fill_(1e30);
   parameter("blocks.1.mlp.fc2.weight").detach().fill_(1e30);
@@ -154,7 +159,7 @@ TEST_CASE("finite guard: gradients alone", "[unit]") {
   const auto found = [&](Tensor (*loss)(const Tensor&)) {
     Tensor w = zeros({3});
     w.set_requires_grad();
-    return apps::first_non_finite({{"w", w}}, batch, [&] { ops::sum(loss(w)).backward(); });
+    return apps::first_non_finite({{"w", w}}, {&batch, 1}, [&] { ops::sum(loss(w)).backward(); });
   };
   CHECK_THAT(found([](const Tensor& w) { return ops::sqrt(w); }), Contains("sqrt: backward produced inf"));
   CHECK(found([](const Tensor& w) { return w * full({3}, 3e38) + w * full({3}, 3e38); }) ==
@@ -301,7 +306,6 @@ TEST_CASE("train: the flags of the reference's program", "[apps]") {
   fails({"--data-set", "INAT"}, "--data-set INAT: its lists of annotations are not read");
   fails({"--data-set", "COCO"}, "--data-set must be IMNET");
   fails({"--ThreeAugment"}, "--ThreeAugment: is not offered");
-  fails({"--no-train-mode"}, "--no-train-mode: is not offered");
   fails({"--drop-block", "0.1"}, "--drop-block 0.1: is not offered");
   fails({"--eval"}, "--eval needs --resume FILE");
   CHECK_FALSE(std::filesystem::exists(out));
@@ -356,6 +360,15 @@ TEST_CASE("train --dry-run: says what a run would take, and writes nothing", "[a
                           "test_seconds_per_epoch", "step_peak_bytes", "process_peak_bytes"})
     CHECK(double(found.at(key)) > 0);
   CHECK(found.at("parameters") == 207114);
+  CHECK(found.at("effective_batch") == 16);
+  CHECK(found.at("learning_rate") == 1e-3);
+  const auto groups = found.at("parameter_groups");
+  REQUIRE(groups.size() == 2);
+  CHECK(groups[0].at("weight_decay") == 0);
+  CHECK(groups[1].at("weight_decay") == 0.05);
+  CHECK(groups[1].at("tensors") == 4 * 4 + 2);  // four matrices a block, the patch embedding, the head
+  CHECK(groups[1].at("parameters") == 4 * (3 + 1 + 4 + 4) * 64 * 64 + 3 * 4 * 4 * 64 + 64 * 10);
+  CHECK(int(groups[0].at("parameters")) + int(groups[1].at("parameters")) == 207114);
   CHECK(found.at("epochs") == 2);
   CHECK(found.at("steps_per_epoch") == 2);
   CHECK(double(found.at("waiting_for_loader")) <= 1);

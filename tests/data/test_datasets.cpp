@@ -273,7 +273,8 @@ TEST_CASE("a wrong CIFAR-10 file is one error that names the file", "[unit]") {
 }
 
 TEST_CASE("data strings of another form name the valid ones", "[unit]") {
-  const std::string known = "there are fashion-mnist[:DIR], mnist:DIR, cifar10:DIR, imagefolder:DIR, shapes";
+  const std::string known =
+      "there are fashion-mnist[:DIR], mnist:DIR, cifar10:DIR, imagefolder:DIR, multilabel:DIR, shapes, resized:DATA";
   CHECK(failure<ValueError>("fashion") == "unknown dataset 'fashion'; " + known);
   CHECK(failure<ValueError>("") == "unknown dataset ''; " + known);
   CHECK(failure<ValueError>("imagefolder") == "dataset imagefolder: the folder is missing; write imagefolder:DIR");
@@ -282,7 +283,22 @@ TEST_CASE("data strings of another form name the valid ones", "[unit]") {
   CHECK(failure<ValueError>("cifar10:") == "dataset cifar10: the folder is missing; write cifar10:DIR");
   CHECK(failure<ValueError>("fashion-mnist:") ==
         "dataset fashion-mnist: the folder is missing; write fashion-mnist:DIR");
+  CHECK(failure<ValueError>("multilabel") == "dataset multilabel: the folder is missing; write multilabel:DIR");
+  CHECK(failure<ValueError>("resized") == "dataset resized: which one is missing; write resized:cifar10:DIR");
   CHECK(failure<ValueError>("shapes:x") == "dataset shapes has no files; write shapes instead of shapes:x");
+}
+
+TEST_CASE("resized: the same images, as if each had a size of its own", "[unit]") {
+  const auto small = open_dataset("shapes", Split::test, 1), any = open_dataset("resized:shapes", Split::test, 1);
+  CHECK(any->size() == small->size());
+  CHECK(any->labels() == small->labels());
+  CHECK(any->label(13) == small->label(13));
+  CHECK(any->image(13).pixels == small->image(13).pixels);
+  CHECK_FALSE(any->one_size());
+  CHECK(any->preprocessing().crop == 0.875);
+  CHECK(any->preprocessing().mean == std::array<double, 3>{0.485, 0.456, 0.406});
+  CHECK(failure<ValueError>("resized:resized:shapes") ==
+        "dataset resized:resized:shapes: the images of resized:shapes are resized anyway");
 }
 
 TEST_CASE("shapes: ten balanced classes, different images, equal bytes on every machine", "[unit]") {

@@ -257,8 +257,110 @@ TEST_CASE("workers stay within their distance of the caller", "[unit][threads]")
   CHECK(data.calls <= 4 * (1 + 3));
 }
 
+TEST_CASE("batches that make a step together are a batch as large, in pieces", "[unit]") {
+  const Fake data(600);
+  for (const int64_t repeats : {1, 3}) {
+    LoaderOptions options{.batch_size = 48,
+                          .shuffle = true,
+                          .drop_last = true,
+                          .seed = 5,
+                          .augment = {.flip = true, .pad_crop = 2},
+                          .mixing = {.mixup = 0.8, .cutmix = 1, .group = 4, .classes = 7},
+                          .repeats = repeats};
+    const std::vector<Batch> large = all_batches(Loader(data, options).epoch(1));
+    options.batch_size = 16, options.accumulate = 3;
+    const Loader loader(data, options);
+    const std::vector<Batch> pieces = all_batches(loader.epoch(1));
+    REQUIRE(large.size() > 4);
+    REQUIRE(pieces.size() == 3 * large.size());  // nothing of a step that is not whole
+    CHECK(loader.batches() == int64_t(pieces.size()));
+    for (size_t i = 0; i < pieces.size(); ++i) {
+      const auto piece = [&](const Tensor& t) { return t.narrow(0, int64_t(i % 3) * 16, 16).contiguous(); };
+      CHECK(equal(piece(large[i / 3].images), pieces[i].images));
+      CHECK(equal(piece(large[i / 3].targets), pieces[i].targets));
+      CHECK(equal(piece(large[i / 3].soft_targets), pieces[i].soft_targets));
+    }
+  }
+}
+
+TEST_CASE("images of several classes: every class counts, and mixes with those of the partner", "[unit]") {
+  /// Image i has the classes whose bits i % 8 has.
+  class Several final : public Dataset {
+   public:
+    explicit Several(int64_t size) : base_(size) {}
+    int64_t size() const override { return base_.size(); }
+    const std::vector<std::string>& labels() const override { return labels_; }
+    const Preprocessing& preprocessing() const override { return base_.preprocessing(); }
+    int64_t label(int64_t) const override { return 0; }
+    bool multi_label() const override { return true; }
+    std::vector<int64_t> classes(int64_t i) const override {
+      std::vector<int64_t> list;
+      for (int64_t c = 0; c < 3; ++c)
+        if (i >> c & 1) list.push_back(c);
+      return list;
+    }
+    Image image(int64_t i) const override {
+      if (i == broken) throw BadImage("broken");
+      return base_.image(i);
+    }
+    std::string description() const override { return "several"; }
+    int64_t broken = -1;
+
+   private:
+    Fake base_;
+    std::vector<std::string> labels_ = {"a", "b", "c"};
+  };
+  Several data(8);
+  data.broken = 1;
+  const Batch plain = *Loader(data, {.batch_size = 8}).epoch(0).next();
+  CHECK(plain.soft_targets.shape() == Shape{7, 3});
+  CHECK(plain.soft_targets.to_vector() ==
+        std::vector<double>{0, 0, 0, 0, 1, 0, 1, 1, 0, 0, 0, 1, 1, 0, 1, 0, 1, 1, 1, 1, 1});
+  data.broken = -1;
+  const LoaderOptions options{.batch_size = 8, .drop_last = true, .mixing = {.mixup = 1, .group = 8, .classes = 4}};
+  const Batch mixed = *Loader(data, options).epoch(0).next();
+  REQUIRE(mixed.soft_targets.shape() == Shape{8, 4});
+  const std::vector<double> y = mixed.soft_targets.to_vector();
+  const double l = y[4 * 7];  // image 7 has class a, image 0 does not
+  CHECK((l > 0 && l < 1));
+  for (int64_t i = 0; i < 8; ++i)
+    for (int64_t c = 0; c < 4; ++c) {
+      const double own = c < 3 && (i >> c & 1), other = c < 3 && ((7 - i) >> c & 1);
+      CHECK(y[size_t(i * 4 + c)] == Catch::Approx(l * own + (1 - l) * other).margin(1e-6));
+    }
+}
+
+TEST_CASE("binary targets: every share counts in full, then smoothing", "[unit]") {
+  std::vector<float> y = {0.25, 0, 0.75, 1e-6f, 0, 0};
+  binary_targets(y.data(), 2, 3, 0);
+  CHECK(y == std::vector<float>{1, 0, 1, 1, 0, 0});
+  binary_targets(y.data(), 2, 3, 0.3);
+  const std::vector<double> expected = {0.8, 0.1, 0.8, 0.8, 0.1, 0.1};
+  for (size_t i = 0; i < 6; ++i) CHECK(double(y[i]) == Catch::Approx(expected[i]));
+
+  // Of a loader: one class each, or those of a pair that is mixed.
+  const Fake data(8);
+  LoaderOptions options{.batch_size = 4, .drop_last = true, .binary_smoothing = 0.14};
+  const Batch plain = *Loader(data, options).epoch(0).next();
+  REQUIRE(plain.soft_targets.shape() == Shape{4, 7});
+  for (int64_t i = 0; i < 4; ++i)
+    for (int64_t c = 0; c < 7; ++c)
+      CHECK(plain.soft_targets.to_vector()[size_t(i * 7 + c)] == Catch::Approx(i == c ? 0.88 : 0.02));
+  options.binary_smoothing = 0;
+  options.mixing = {.mixup = 0.5, .group = 4, .classes = 9};
+  const Batch mixed = *Loader(data, options).epoch(0).next();
+  REQUIRE(mixed.soft_targets.shape() == Shape{4, 9});
+  for (int64_t i = 0; i < 4; ++i)
+    for (int64_t c = 0; c < 9; ++c)
+      CHECK(mixed.soft_targets.to_vector()[size_t(i * 9 + c)] == double(c == i || c == 3 - i));
+  options.mixing.label_smoothing = 0.1;
+  CHECK_THROWS_WITH(Loader(data, options), "loader: binary_smoothing must be 0 to 1, and the only smoothing");
+}
+
 TEST_CASE("loader options and epochs out of range", "[unit]") {
   const Fake data(10);
+  CHECK_THROWS_WITH(Loader(data, {.accumulate = 0}), "loader: accumulate is 0; it must be 1 to 1048576");
+  CHECK_THROWS_WITH(Loader(data, {.accumulate = 2}), "loader: accumulate above 1 needs full batches");
   CHECK_THROWS_WITH(Loader(data, {.batch_size = 0}), "loader: batch_size is 0; it must be 1 to 16777216");
   CHECK_THROWS_WITH(Loader(data, {.workers = -1}), "loader: workers is -1; it must be 0 to 256");
   CHECK_THROWS_WITH(Loader(data, {.prefetch = 0}), "loader: prefetch is 0; it must be 1 to 1024");
