@@ -2,7 +2,7 @@
 # Sourced by tests/run.sh and apps/quickstart.sh.
 
 # What a build needs, by the names of Debian and Ubuntu.
-build_packages=(g++ cmake ninja-build git libdnnl-dev libcli11-dev nlohmann-json3-dev libtomlplusplus-dev zlib1g-dev libstb-dev libjpeg-dev)
+build_packages=(g++ cmake ninja-build git libdnnl-dev libcli11-dev nlohmann-json3-dev libtomlplusplus-dev zlib1g-dev libstb-dev libjpeg-dev libpng-dev)
 
 # install_packages NAME...: installs those that are missing, with sudo if needed. Returns 1, after saying so, where it cannot:
 # what is there may still do.

@@ -8,6 +8,10 @@ namespace vitrine::apps {
 
 void SkippedImages::tell(Progress* progress) {
   constexpr size_t kNamed = 10;
+  const std::string note = noted_ ? "" : dataset_->note();
+  noted_ = true;
+  if (progress && !note.empty()) progress->clear();
+  if (!note.empty()) std::cerr << format("note: {}\n", note);
   for (const std::string& line : dataset_->bad_images(told_)) {
     if (progress && told_ <= kNamed) progress->clear();
     if (told_ < kNamed) std::cerr << format("skipped: {}\n", line);

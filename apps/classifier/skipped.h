@@ -4,7 +4,8 @@
 
 namespace vitrine::apps {
 
-/// Tells on stderr which images of a dataset could not be read: the first ten by name, and in the end how many.
+/// Tells on stderr which images of a dataset could not be read: the first ten by name, and in the end how many; before
+/// them, once, the dataset's note.
 class SkippedImages {
  public:
   explicit SkippedImages(const data::Dataset& dataset) : dataset_(&dataset) {}
@@ -16,6 +17,7 @@ class SkippedImages {
  private:
   const data::Dataset* dataset_;
   size_t told_ = 0;
+  bool noted_ = false;
 };
 
 }  // namespace vitrine::apps

@@ -15,8 +15,10 @@ using Json = nlohmann::ordered_json;
 template <class Config, class Visit>
 void for_each_setting(Config& c, Visit&& visit) {
   visit("model", c.model, "model to train; see vitrine models");
-  visit("data", c.data,
-        "fashion-mnist[:DIR], mnist:DIR, cifar10:DIR, imagefolder:DIR, multilabel:DIR, shapes, resized:DATA");
+  visit(
+      "data", c.data,
+      "fashion-mnist[:DIR], mnist:DIR, kmnist:DIR, cifar10:DIR, cifar100:DIR, imagefolder:DIR, multilabel:DIR, shapes, "
+      "resized:DATA");
   visit("image_size", c.image_size, "side of the input in pixels (default: the data's, or the model's for a folder)");
   visit("num_classes", c.num_classes, "outputs of the head (default: the data's)");
   visit("rpe", c.rpe,
@@ -61,6 +63,10 @@ void for_each_setting(Config& c, Visit&& visit) {
   visit("scale", c.scale, "smallest and largest part of the area that the random resized crop takes");
   visit("ratio", c.ratio, "its smallest and largest ratio of width to height");
   visit("pad_crop", c.pad_crop, "pad by so many pixels, then crop at random; for folders, instead of the resized crop");
+  visit("simple_crop", c.simple_crop,
+        "resize to the input's size, mirror 4 pixels around, crop at random; instead of the resized crop");
+  visit("three_augment", c.three_augment,
+        "one of grey, solarize and blur, instead of --aa; with --color-jitter 0.3 the 3-Augment of DeiT III");
   visit("aa", c.aa, "policy, as rand-m9-mstd0.5-inc1, or none");
   visit("train_interpolation", c.train_interpolation, "bicubic, bilinear or random");
   visit("color_jitter", c.color_jitter, "strength of changes of brightness, contrast and colour; not with --aa");
@@ -87,6 +93,8 @@ std::string names_of(const std::string& key, bool is_switch) {
   for (const auto& [setting, other] : {std::pair{"label_smoothing", ",--smoothing"},
                                        {"image_size", ",--input-size"},
                                        {"dropout", ",--drop"},
+                                       {"simple_crop", ",--src"},
+                                       {"three_augment", ",--ThreeAugment"},
                                        {"accum", ",--accum-iter,--accumulation-steps"},
                                        {"scale_lr", ",!--unscale-lr"},
                                        {"ema", ",--model-ema-decay"}})

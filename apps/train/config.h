@@ -32,6 +32,7 @@ struct TrainConfig {
   bool flip = false;
   std::vector<double> scale = {0.08, 1}, ratio = {3. / 4, 4. / 3};
   int64_t pad_crop = 0;
+  bool simple_crop = false, three_augment = false;
   std::string aa, train_interpolation = "bicubic";
   double color_jitter = 0;
   double reprob = 0;

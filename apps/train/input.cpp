@@ -42,9 +42,12 @@ data::LoaderOptions loader_options(const TrainConfig& config, const data::Datase
                                 .preprocessing = input};
     options.augment = {.flip = config.flip,
                        .pad_crop = config.pad_crop,
-                       .resized_crop = !dataset.one_size() && input.height > data::kSmallInput && config.pad_crop == 0,
+                       .resized_crop = !dataset.one_size() && input.height > data::kSmallInput &&
+                                       config.pad_crop == 0 && !config.simple_crop,
+                       .simple_crop = config.simple_crop,
                        .scale = {config.scale.at(0), config.scale.at(1)},
                        .ratio = {config.ratio.at(0), config.ratio.at(1)},
+                       .three_augment = config.three_augment,
                        .color_jitter = config.color_jitter,
                        .interpolation = data::parse_interpolation(config.train_interpolation),
                        .erasing = {.probability = config.reprob,

@@ -10,7 +10,7 @@ namespace vitrine::apps {
 data::Preprocessing input_of(const TrainConfig& config, const data::Dataset& dataset);
 
 /// The batches that `config` trains on. Images with sizes of their own are cropped at random and resized, unless
-/// --pad-crop is given or the input has at most 32 pixels a side.
+/// --pad-crop or --simple-crop is given or the input has at most 32 pixels a side.
 /// @param classes  of the model
 /// @throws UsageError naming the flag that is out of range or does not fit
 data::LoaderOptions loader_options(const TrainConfig& config, const data::Dataset& dataset,

@@ -5,8 +5,6 @@
 #include <iostream>
 #include <memory>
 
-#include "data/datasets/dataset.h"
-
 namespace vitrine::apps {
 namespace {
 
@@ -39,8 +37,6 @@ const std::vector<Idle>& idle_flags() {
       {"--start_epoch,--start-epoch", false, "0", "a run goes on where its checkpoint is"},
       {"--drop-block", false, "0", "is not offered"},
       {"--resplit", true, nullptr, "there are no splits of augmentation, as in the reference"},
-      {"--ThreeAugment", true, "false", "is not offered; --aa is"},
-      {"--src", true, "false", "is not offered; images are cropped at random and resized"},
       {"--cosub", true, "false", "is not offered"},
       {"--attn-only", true, "false", "is not offered"},
       {"--load-tar", true, "false", "is not offered; unpack the archive"},
@@ -68,9 +64,7 @@ std::string data_string(const std::string& path, const std::string& set) {
                     "--data-set {}: its lists of annotations are not read; sort the images into {}/train/CLASS and "
                     "{}/val/CLASS and use IMNET",
                     set, path, path);
-  for (const std::string& form : data::dataset_forms())
-    if (form.starts_with("cifar100:")) return "cifar100:" + path;
-  throw UsageError("--data-set CIFAR is CIFAR-100, which is not available; of CIFAR-10: --data cifar10:DIR");
+  return "cifar100:" + path;
 }
 
 /// Says that the flag changes nothing. @throws UsageError if its value asks for something

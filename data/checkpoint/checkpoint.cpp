@@ -1,6 +1,7 @@
 #include "data/checkpoint/checkpoint.h"
 
 #include <filesystem>
+#include <string_view>
 
 #include "data/checkpoint/npz.h"
 #include "data/checkpoint/sha256.h"
@@ -39,6 +40,31 @@ void check_name(const InputFile& file, NameHash wanted) {
                stated, found);
 }
 
+/// Refuses what people download or choose by mistake, by its name.
+void check_mistaken(const InputFile& file) {
+  struct Kind {
+    std::string_view start;
+    uint64_t at;
+    const char* what;
+  };
+  static constexpr Kind kinds[] = {
+      {"version https://git-lfs", 0, "the pointer of Git LFS in place of the file; git lfs pull fetches it"},
+      {"{", 0, "a JSON text; of weights in several files, give the files one by one"},
+      {"<", 0, "a text, perhaps a web page; download the file itself"},
+      {"ustar", 257, "a tar archive; unpack it, or if PyTorch of before 2018 wrote it, save it anew with torch.save"},
+      {"\x7f"
+       "ELF",
+       0, "a program"},
+      {"\x89HDF", 0, "an HDF5 file, as of Keras; save its arrays with numpy.savez"},
+      {"\x1f\x8b", 0, "a gzip archive; unpack it"}};
+  for (const Kind& kind : kinds) {
+    if (file.size() < kind.at + kind.start.size()) continue;
+    std::string there(kind.start.size(), '\0');
+    file.read(kind.at, there.data(), there.size());
+    file.require(there != kind.start, "is {}", kind.what);
+  }
+}
+
 Checkpoint read_zip(const InputFile& file, const std::string& key, NameHash hash) {
   const ZipArchive archive(file);
   if (is_torch(archive)) {
@@ -64,6 +90,7 @@ Checkpoint read_checkpoint(const std::string& path, const std::string& key, Name
     check_name(file, hash);
     return read_torch_legacy(file, key);
   }
+  if (head[8] != '{') check_mistaken(file);
   check_no_key(file, key);
   return {.format = "safetensors", .content = read_safetensors(file)};
 }

@@ -25,6 +25,14 @@ const IdxDescription& mnist() {
   return description;
 }
 
+const IdxDescription& kmnist() {
+  static const IdxDescription description = {.name = "Kuzushiji-MNIST",
+                                             .labels = {"o", "ki", "su", "tsu", "na", "ha", "ma", "ya", "re", "wo"},
+                                             .mean = all(0.1918),
+                                             .std = all(0.3483)};
+  return description;
+}
+
 constexpr const char* kFashionFolder = "/usr/share/datasets/fashion-mnist";
 
 }  // namespace
@@ -34,8 +42,9 @@ std::string to_string(Split split) { return split == Split::train ? "train" : "t
 std::vector<std::string> Dataset::bad_images(size_t) const { return {}; }
 
 const std::vector<std::string>& dataset_forms() {
-  static const std::vector<std::string> forms = {"fashion-mnist[:DIR]", "mnist:DIR", "cifar10:DIR", "imagefolder:DIR",
-                                                 "multilabel:DIR",      "shapes",    "resized:DATA"};
+  static const std::vector<std::string> forms = {
+      "fashion-mnist[:DIR]", "mnist:DIR",       "kmnist:DIR",     "cifar10:DIR", "cifar100:DIR",
+      "cifar100-coarse:DIR", "imagefolder:DIR", "multilabel:DIR", "shapes",      "resized:DATA"};
   return forms;
 }
 
@@ -55,13 +64,17 @@ std::unique_ptr<Dataset> open_dataset(const std::string& data_string, Split spli
     need_folder();
     return open_idx(fashion_mnist(), folder, split);
   }
-  if (name == "mnist") {
+  if (name == "mnist" || name == "kmnist") {
     need_folder();
-    return open_idx(mnist(), folder, split);
+    return open_idx(name == "mnist" ? mnist() : kmnist(), folder, split);
   }
   if (name == "cifar10") {
     need_folder();
     return open_cifar10(folder, split);
+  }
+  if (name == "cifar100" || name == "cifar100-coarse") {
+    need_folder();
+    return open_cifar100(folder, split, name == "cifar100" ? CifarLabels::fine : CifarLabels::coarse);
   }
   if (name == "imagefolder") {
     need_folder();

@@ -41,6 +41,8 @@ class Dataset {
   /// What was wrong with the images that could not be read so far, one line each that names the file, in the order in
   /// which they were met and without the first `told`.
   virtual std::vector<std::string> bad_images(size_t told = 0) const;
+  /// One line about what is not as it might be meant, such as classes of which there are no images; empty if nothing.
+  virtual std::string note() const { return ""; }
   /// One line for people: what it is, how many images, from where.
   virtual std::string description() const = 0;
 };
@@ -51,8 +53,8 @@ const std::vector<std::string>& dataset_forms();
 /// Opens one split of a dataset and checks all of it.
 /// @param data_string  which one, and where:
 ///   - fashion-mnist[:DIR]: 28 x 28 grey, idx files, gzipped or plain; without DIR, those of Debian's package
-///   - mnist:DIR: the same format
-///   - cifar10:DIR: 32 x 32 colour, the "binary version"
+///   - mnist:DIR, kmnist:DIR: the same format
+///   - cifar10:DIR, cifar100:DIR: 32 x 32 colour, the "binary version"; cifar100-coarse:DIR: by the 20 coarse labels
 ///   - imagefolder:DIR: DIR/{train,val}/CLASS/*, images of any size
 ///   - multilabel:DIR: images of any size with any number of classes each, as DIR/{train,val}.csv list them
 ///   - shapes: 32 x 32 colour, ten drawn shapes, no files

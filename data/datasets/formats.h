@@ -23,13 +23,20 @@ std::unique_ptr<Dataset> open_idx(const IdxDescription& description, const std::
 /// is its label and three planes of 32 x 32. @throws IoError naming the file
 std::unique_ptr<Dataset> open_cifar10(const std::string& folder, Split split);
 
+enum class CifarLabels { fine, coarse };
+/// CIFAR-100, binary version: train.bin and test.bin in DIR or in DIR/cifar-100-binary; each image is its coarse label,
+/// one of 20, its fine one, of 100, and three planes of 32 x 32. The names of the classes come from
+/// {fine,coarse}_label_names.txt beside them. @throws IoError naming the file
+std::unique_ptr<Dataset> open_cifar100(const std::string& folder, Split split, CifarLabels labels = CifarLabels::fine);
+
 /// A folder of folders: DIR/train/CLASS/* and DIR/val/CLASS/*, walked recursively. Classes are the folders of DIR/train
 /// (of DIR/val, where that stands alone) in the order of their bytes; images those files, sorted by folder and name,
 /// whose names end as pictures do (jpg jpeg png bmp ppm pgm tif tiff webp, in any case). Names that begin with a dot
 /// are ignored. What a file holds is not looked at before it is wanted; Dataset::image then throws BadImage for a
 /// damaged file and for formats that decode_image does not read.
-/// @throws IoError naming the folder: without classes, a class without images, a class of DIR/val that DIR/train lacks
-///         or the reverse (the accuracy would be one over other classes), more than 100 million images
+/// A class that DIR/val lacks keeps its number; Dataset::note names it.
+/// @throws IoError naming the folder: without classes, a class folder without images, a class of DIR/val that DIR/train
+///         lacks, more than 100 million images
 std::unique_ptr<Dataset> open_imagefolder(const std::string& folder, Split split);
 
 /// Images with any number of classes each, listed in DIR/train.csv and DIR/val.csv: a line for each, its path within

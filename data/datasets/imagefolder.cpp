@@ -51,32 +51,32 @@ std::vector<std::string> classes_of(const fs::path& folder) {
   return classes;
 }
 
-/// Throws unless the folder has exactly the classes of `other`.
-void check_classes(const fs::path& folder, const std::vector<std::string>& classes, const fs::path& other,
-                   const std::vector<std::string>& expected) {
-  const auto lacks = [](const fs::path& where, const std::vector<std::string>& has, const fs::path& model,
-                        const std::vector<std::string>& needed) {
-    for (const std::string& name : needed)
-      check<IoError>(std::binary_search(has.begin(), has.end(), name), "{}: has no folder for the class '{}' of {}",
-                     where.string(), name, model.string());
-  };
-  lacks(folder, classes, other, expected);
-  lacks(other, expected, folder, classes);
-}
-
 class ImageFolder final : public Dataset {
  public:
-  ImageFolder(const fs::path& root, std::vector<std::string> classes, Split split)
+  /// @param there  those of the classes that have a folder here
+  ImageFolder(const fs::path& root, std::vector<std::string> classes, const std::vector<std::string>& there,
+              Split split)
       : root_(root.string()), classes_(std::move(classes)) {
     for (size_t c = 0; c < classes_.size(); ++c) {
+      if (!std::binary_search(there.begin(), there.end(), classes_[c])) {
+        note_absent(c);
+        continue;
+      }
       std::vector<std::pair<std::string, std::string>> found;
       walk(root / classes_[c], 0, found);
-      check<IoError>(!found.empty(), "{}: has no images", (root / classes_[c]).string());
+      check<IoError>(!found.empty(),
+                     "{}: has no images; add some whose names end in .jpg, .png, .bmp, .ppm or .pgm, or remove the "
+                     "folder",
+                     (root / classes_[c]).string());
       std::sort(found.begin(), found.end());  // "a", "a-b", "a/b": as strings, not as paths
       for (const auto& [folder, name] : found) files_.push_back({int32_t(c), folder.substr(root_.size()) + "/" + name});
     }
-    description_ =
-        format("image folder, {}: {} images of {} classes, from {}", split, files_.size(), classes_.size(), root_);
+    if (absent_ > 0)
+      note_ =
+          format("{}: has no folder for {} of the {} classes: {}; their numbers stay, and accuracy is over the others",
+                 root_, absent_, classes_.size(), note_);
+    description_ = format("image folder, {}: {} images of {} classes, from {}", split, files_.size(),
+                          classes_.size() - absent_, root_);
   }
 
   int64_t size() const override { return int64_t(files_.size()); }
@@ -84,11 +84,18 @@ class ImageFolder final : public Dataset {
   const Preprocessing& preprocessing() const override { return preprocessing_; }
   int64_t label(int64_t i) const override { return files_[size_t(i)].label; }
   std::string description() const override { return description_; }
+  std::string note() const override { return note_; }
 
   Image image(int64_t i) const override { return pictures_.read(i, root_ + files_[size_t(i)].name); }
   std::vector<std::string> bad_images(size_t told) const override { return pictures_.bad_images(told); }
 
  private:
+  void note_absent(size_t c) {
+    constexpr size_t kNamed = 10;
+    if (++absent_ <= kNamed) note_ += (note_.empty() ? "'" : ", '") + classes_[c] + "'";
+    if (absent_ == kNamed + 1) note_ += " and more";
+  }
+
   struct File {
     int32_t label;
     std::string name;  // behind root_, with its slash
@@ -96,7 +103,8 @@ class ImageFolder final : public Dataset {
   const std::string root_;
   const std::vector<std::string> classes_;
   std::vector<File> files_;
-  std::string description_;
+  std::string description_, note_;
+  size_t absent_ = 0;
   const Preprocessing preprocessing_ = imagenet_preprocessing();
   const PictureFiles pictures_;
 };
@@ -111,9 +119,14 @@ std::unique_ptr<Dataset> open_imagefolder(const std::string& folder, Split split
   check<IoError>(fs::is_directory(wanted, error),
                  "{}: no such folder; images belong in {}/train/CLASS/ and {}/val/CLASS/", wanted.string(),
                  root.string(), root.string());
-  std::vector<std::string> classes = classes_of(wanted);
-  if (split == Split::test && fs::is_directory(train, error)) check_classes(val, classes, train, classes_of(train));
-  return std::make_unique<ImageFolder>(wanted, std::move(classes), split);
+  const std::vector<std::string> there = classes_of(wanted);
+  if (split == Split::train || !fs::is_directory(train, error))
+    return std::make_unique<ImageFolder>(wanted, there, there, split);
+  const std::vector<std::string> classes = classes_of(train);
+  for (const std::string& name : there)
+    check<IoError>(std::binary_search(classes.begin(), classes.end(), name),
+                   "{}: has no folder for the class '{}' of {}", train.string(), name, val.string());
+  return std::make_unique<ImageFolder>(wanted, classes, there, split);
 }
 
 }  // namespace vitrine::data

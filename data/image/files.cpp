@@ -7,9 +7,11 @@
 #include <fstream>
 #include <memory>
 
+#include "data/image/formats.h"
 #include "data/image/image.h"
 #include "data/image/image_checks.h"
 #include "data/image/jpeg.h"
+#include "data/image/png.h"
 #include "data/image/stb.h"
 
 namespace vitrine::data {
@@ -62,10 +64,25 @@ struct Source {
 constexpr stbi_io_callbacks kCallbacks = {Source::read, Source::skip, Source::eof};
 
 std::string reason(const Source& source) {
-  if (source.overrun) return "is truncated, or not a JPEG, PNG or BMP image";
+  if (source.overrun) return "is truncated, or not a JPEG, PNG, BMP or PNM image";
   const char* text = stbi_failure_reason();
-  if (!text || std::strstr(text, "Image not of any known type")) return "is not a JPEG, PNG or BMP image";
+  const bool known = is_jpeg(source.bytes) || is_png(source.bytes) ||
+                     (source.bytes.size() > 1 && source.bytes[0] == 'B' && source.bytes[1] == 'M');
+  if (!text || std::strstr(text, "Image not of any known type"))  // as which it has been tried last
+    return known ? "is damaged: its header is not understood" : "is not a JPEG, PNG, BMP or PNM image";
   return std::string("is damaged: ") + text;
+}
+
+/// Checks the size that a PNG states, of which the decoder only says that it is too large.
+void check_png_size(const std::string& file, const std::vector<uint8_t>& bytes, const ImageLimits& limits) {
+  constexpr size_t kWidth = 16, kEnd = 24;
+  if (!is_png(bytes) || bytes.size() < kEnd) return;
+  const auto number = [&](size_t at) {
+    return int64_t(bytes[at]) << 24 | bytes[at + 1] << 16 | bytes[at + 2] << 8 | bytes[at + 3];
+  };
+  const int64_t width = number(kWidth), height = number(kWidth + 4);
+  check<IoError>(width == 0 || height <= limits.pixels / width, "{}: has {} x {} pixels, more than the limit of {}",
+                 file, width, height, limits.pixels);
 }
 
 }  // namespace
@@ -78,11 +95,27 @@ std::string jpeg_decoder() {
 #endif
 }
 
+std::string png_decoder() {
+#ifdef VITRINE_PNG
+  return "libpng";
+#else
+  return "stb_image";
+#endif
+}
+
 Image decode_image(const std::string& file, const ImageLimits& limits) {
   const std::vector<uint8_t> bytes = read_bytes(file, limits.file_bytes);
 #ifdef VITRINE_JPEG
   if (is_jpeg(bytes)) return decode_jpeg(file, bytes, limits);
 #endif
+#ifdef VITRINE_PNG
+  if (is_png(bytes)) return decode_png(file, bytes, limits);
+#endif
+  if (is_pnm(bytes)) return decode_pnm(file, bytes, limits);
+  const std::string other = other_format(bytes);
+  check<IoError>(other.empty(), "{}: is {}, not a JPEG, PNG, BMP or PNM image; convert it to one, such as PNG", file,
+                 other);
+  check_png_size(file, bytes, limits);
   int width = 0, height = 0, stored = 0;
   constexpr size_t kSlack = size_t(1) << 20;  // the decoder's own state
   stb::largest_block = kSlack + 2 * bytes.size();

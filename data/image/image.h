@@ -23,9 +23,9 @@ struct ImageLimits {
   int64_t pixels = 100'000'000;
 };
 
-/// Reads JPEG, PNG and BMP, by content and not by name, as 3 channels: grey is replicated, palettes and
-/// CMYK are converted, alpha is dropped, of 16 bits the upper 8 stay. EXIF orientation is ignored, as the reference
-/// does.
+/// Reads JPEG, PNG, BMP and binary PGM and PPM, by content and not by name, as 3 channels: grey is replicated,
+/// palettes, CMYK and YCCK are converted, alpha is dropped, of 16 bits the upper 8 stay. EXIF orientation is ignored,
+/// as the reference does. Values of a PNM are scaled to 0 to 255, halves rounded to even.
 ///
 /// @throws IoError naming the file and the reason: missing, not a regular file, empty, above a limit (checked before
 ///         anything is decoded), not one of these formats, damaged, truncated
@@ -33,6 +33,8 @@ Image decode_image(const std::string& file, const ImageLimits& limits = {});
 
 /// What decodes JPEG files in this build: "libjpeg" (then with the pixels of Pillow) or "stb_image".
 std::string jpeg_decoder();
+/// What decodes PNG files: "libpng", which also verifies checksums, or "stb_image".
+std::string png_decoder();
 
 /// The bytes of a PNG file.
 /// @param image  of 1 or 3 channels

@@ -65,7 +65,7 @@ class Decoder {
   int64_t width() const { return info_.image_width; }
   int64_t channels() const { return info_.out_color_space == JCS_CMYK ? 4 : 3; }
   std::string reason() const {
-    return truncated_ ? "is truncated, or not a JPEG, PNG or BMP image" : std::string("is damaged: ") + message_;
+    return truncated_ ? "is truncated, or not a JPEG, PNG, BMP or PNM image" : std::string("is damaged: ") + message_;
   }
 
  private:
@@ -96,12 +96,14 @@ std::vector<uint8_t> rgb_of_cmyk(const std::vector<uint8_t>& cmyk) {
 
 Image decode_jpeg(const std::string& file, const std::vector<uint8_t>& bytes, const ImageLimits& limits) {
   Decoder decoder(bytes);
-  check<IoError>(decoder.begin(), "{}: {}", file, decoder.reason());
+  const bool begun = decoder.begin();  // first: the reason is known afterwards
+  check<IoError>(begun, "{}: {}", file, decoder.reason());
   const int64_t height = decoder.height(), width = decoder.width(), pixels = height * width;
   check<IoError>(pixels > 0 && pixels <= limits.pixels, "{}: has {} x {} pixels, more than the limit of {}", file,
                  width, height, limits.pixels);
   Image image{height, width, 3, std::vector<uint8_t>(size_t(pixels * decoder.channels()))};
-  check<IoError>(decoder.read(image.pixels.data()), "{}: {}", file, decoder.reason());
+  const bool done = decoder.read(image.pixels.data());
+  check<IoError>(done, "{}: {}", file, decoder.reason());
   if (decoder.channels() == 4) image.pixels = rgb_of_cmyk(image.pixels);
   return image;
 }

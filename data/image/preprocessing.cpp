@@ -18,14 +18,17 @@ PixelTable::PixelTable(const Preprocessing& preprocessing) {
   }
 }
 
+ImageSize covering_size(const Image& image, int64_t height, int64_t width) {
+  const bool tall = image.height * width > image.width * height;
+  return {.height = tall ? width * image.height / image.width : height,
+          .width = tall ? width : height * image.width / image.height};
+}
+
 Image evaluation_image(const Image& image, const Preprocessing& p) {
   check_image("evaluation_image", image);
   check<ValueError>(p.crop > 0 && p.crop <= 1, "evaluation_image: crop is {}; it must be in (0, 1]", p.crop);
   const auto covered = [&](int64_t side) { return int64_t(double(side) / p.crop); };
-  const int64_t h = covered(p.height), w = covered(p.width);
-  const bool tall = image.height * w > image.width * h;
-  const int64_t height = tall ? w * image.height / image.width : h;
-  const int64_t width = tall ? w : h * image.width / image.height;
+  const auto [height, width] = covering_size(image, covered(p.height), covered(p.width));
   const auto middle = [](int64_t size, int64_t part) { return std::llrint(double(size - part) / 2); };
   const Box part{middle(height, p.height), middle(width, p.width), p.height, p.width};
   const Box whole{0, 0, image.height, image.width};

@@ -31,6 +31,12 @@ class PixelTable {
   std::array<std::array<float, 256>, 3> values_;
 };
 
+struct ImageSize {
+  int64_t height = 0, width = 0;
+};
+/// The smallest size of the image's shape that covers height x width; the longer side is truncated.
+ImageSize covering_size(const Image& image, int64_t height, int64_t width);
+
 /// The picture that an evaluation shows to a model (deit 3.8): grey if the model's images are; brought (bicubic) to the
 /// smallest size that covers trunc(height / crop) x trunc(width / crop), the other side truncated; its centre cut out.
 /// @throws ValueError if the image is none or the size of the input is outside [1, 65536]

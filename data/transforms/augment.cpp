@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "core/error.h"
+#include "data/transforms/blur.h"
 #include "data/transforms/color.h"
 
 namespace vitrine::data {
@@ -27,6 +28,50 @@ void jitter(Image& image, double strength, Draws& draws) {
     changes[n - 1](image, draws.uniform(std::max(0.0, 1 - strength), 1 + strength));
   }
 }
+
+/// The image brought to the size that just covers the input's, 4 pixels mirrored around it, and the input cut out.
+Image simple_crop(const Image& image, const Preprocessing& p, Draws& draws) {
+  constexpr int64_t kMargin = 4;
+  const ImageSize size = covering_size(image, p.height, p.width);
+  const int64_t top = draws.integer(size.height + 2 * kMargin - p.height + 1) - kMargin;
+  const int64_t left = draws.integer(size.width + 2 * kMargin - p.width + 1) - kMargin;
+  return mirrored_crop(image, size, {top, left, p.height, p.width});
+}
+
+void three_augment(Image& image, Draws& draws) {
+  constexpr int kThreshold = 128;
+  constexpr double kLeast = 0.1, kMost = 2;
+  switch (draws.integer(3)) {
+    case 0:
+      image = to_grey(image);
+      break;
+    case 1:
+      solarize(image, kThreshold);
+      break;
+    default:
+      gaussian_blur(image, draws.uniform(kLeast, kMost));
+  }
+}
+
+/// Pixel i of an axis of n pixels that goes on mirrored at both ends.
+int64_t mirrored(int64_t i, int64_t n) {
+  if (n == 1) return 0;
+  const int64_t period = 2 * (n - 1), at = (i % period + period) % period;
+  return std::min(at, period - at);
+}
+
+/// The pixels start, start + 1, ... of such an axis, and the piece of it that they lie in.
+struct Mirrored {
+  std::vector<int64_t> at;  // from `first` on
+  int64_t first = 0, count = 0;
+
+  Mirrored(int64_t start, int64_t wanted, int64_t n) {
+    for (int64_t i = 0; i < wanted; ++i) at.push_back(mirrored(start + i, n));
+    const auto [low, high] = std::minmax_element(at.begin(), at.end());
+    first = *low, count = *high - *low + 1;
+    for (int64_t& i : at) i -= first;
+  }
+};
 
 /// A box of `area` pixels, the logarithm of its height / width between `low` and `high`, sides rounded half to even.
 Box draw_box(double area, double low, double high, Draws& draws) {
@@ -55,7 +100,9 @@ void Augmentation::check_ranges() const {
   };
   interval("scale", scale, 1);
   interval("ratio", ratio, 100);
-  check<ValueError>(!resized_crop || pad_crop == 0, "augmentation: either resized_crop or pad_crop, not both");
+  check<ValueError>(int(resized_crop) + int(simple_crop) + int(pad_crop > 0) <= 1,
+                    "augmentation: one of resized_crop, simple_crop and pad_crop, not several");
+  check<ValueError>(!three_augment || !policy, "augmentation: 3-Augment takes the place of a policy; give one of them");
   check<ValueError>(color_jitter >= 0 && color_jitter <= 10, "augmentation: color_jitter is {}; it must be 0 to 10",
                     color_jitter);
   check<ValueError>(erasing.probability >= 0 && erasing.probability <= 1,
@@ -81,6 +128,21 @@ Box draw_resized_crop(int64_t height, int64_t width, const Augmentation& a, Draw
   return box;
 }
 
+Image mirrored_crop(const Image& image, const ImageSize& size, const Box& box) {
+  const Mirrored rows(box.top, box.height, size.height), columns(box.left, box.width, size.width);
+  // Of a very long image only the part that is wanted is ever made.
+  const Image part = resample(image, {0, 0, image.height, image.width}, size.height, size.width,
+                              {rows.first, columns.first, rows.count, columns.count}, Filter::bicubic);
+  Image out{box.height, box.width, image.channels, {}};
+  out.pixels.reserve(size_t(box.height * box.width * image.channels));
+  for (const int64_t y : rows.at)
+    for (const int64_t x : columns.at) {
+      const uint8_t* p = part.row(y) + x * image.channels;
+      out.pixels.insert(out.pixels.end(), p, p + image.channels);
+    }
+  return out;
+}
+
 Image augment(const Image& image, const Augmentation& a, const Preprocessing& p, Draws& draws) {
   const bool flip = draws.bits() >> 31 && a.flip;
   Image out;
@@ -89,6 +151,8 @@ Image augment(const Image& image, const Augmentation& a, const Preprocessing& p,
     const Filter filter = draw_filter(a.interpolation, draws);
     out = resample(p.grey && image.channels == 3 ? to_grey(image) : image, part, p.height, p.width,
                    {0, 0, p.height, p.width}, filter);
+  } else if (a.simple_crop) {
+    out = simple_crop(p.grey && image.channels == 3 ? to_grey(image) : image, p, draws);
   } else {
     out = image.height == p.height && image.width == p.width && !p.grey ? image : evaluation_image(image, p);
   }
@@ -98,6 +162,7 @@ Image augment(const Image& image, const Augmentation& a, const Preprocessing& p,
     out = crop(out, {top, left, p.height, p.width});
   }
   if (flip) mirror(out);
+  if (a.three_augment) three_augment(out, draws);
   if (a.policy) {
     std::array<uint8_t, 3> mean;
     for (size_t c = 0; c < 3; ++c) mean[c] = uint8_t(std::lrint(std::clamp(255 * p.mean[c], 0.0, 255.0)));

@@ -30,9 +30,14 @@ struct Augmentation {
   /// Cuts out a random part and brings it to the input's size. Without it, images of the input's size stay whole and
   /// others become evaluation_image.
   bool resized_crop = false;
+  /// Brings the shorter side to that of the input, mirrors 4 pixels around, and cuts out the input at a random place.
+  bool simple_crop = false;
   std::array<double, 2> scale = {0.08, 1};         ///< of the part: least and most of the area
   std::array<double, 2> ratio = {3. / 4, 4. / 3};  ///< least and most of width to height
   std::optional<RandAugment> policy = {};
+  /// 3-Augment of DeiT III (Touvron et al. 2022): one of grey, solarize from 128 and a Gaussian blur of radius
+  /// [0.1, 2]; then colour jitter. In place of a policy.
+  bool three_augment = false;
   /// j: brightness, contrast and colour by factors of [1 - j, 1 + j], in random order; not where there is a policy
   double color_jitter = 0;
   Interpolation interpolation = Interpolation::bicubic;
@@ -45,6 +50,10 @@ struct Augmentation {
 /// The part of an image that the random resized crop takes: area and the logarithm of the ratio are uniform (up to 10
 /// tries; then the largest part in the middle of a ratio within the limits).
 Box draw_resized_crop(int64_t height, int64_t width, const Augmentation& augmentation, Draws& draws);
+
+/// The box of the image resized to `size` (bicubic), which goes on mirrored at its borders, their pixels not repeated.
+/// @throws ValueError as resample
+Image mirrored_crop(const Image& image, const ImageSize& size, const Box& box);
 
 /// An image of the input's size, ready for to_planes. @throws ValueError as evaluation_image
 Image augment(const Image& image, const Augmentation& augmentation, const Preprocessing& preprocessing, Draws& draws);

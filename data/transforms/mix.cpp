@@ -5,25 +5,9 @@
 #include <vector>
 
 #include "core/error.h"
-#include "data/image/image.h"
 
 namespace vitrine::data {
 namespace {
-
-/// How one image is mixed: with l, or by a rectangle of its partner.
-struct Recipe {
-  double l = 1;
-  bool cut = false;
-  Box box = {};
-};
-
-Box draw_cut(double l, int64_t height, int64_t width, Draws& draws) {
-  const double part = std::sqrt(1 - l);
-  const int64_t half_height = int64_t(double(height) * part) / 2, half_width = int64_t(double(width) * part) / 2;
-  const int64_t y = draws.integer(height), x = draws.integer(width);
-  const int64_t top = std::max<int64_t>(0, y - half_height), left = std::max<int64_t>(0, x - half_width);
-  return {top, left, std::min(height, y + half_height) - top, std::min(width, x + half_width) - left};
-}
 
 Box draw_cut(const std::array<double, 2>& minmax, int64_t height, int64_t width, Draws& draws) {
   const auto side = [&](int64_t size) {
@@ -36,21 +20,25 @@ Box draw_cut(const std::array<double, 2>& minmax, int64_t height, int64_t width,
   return box;
 }
 
-Recipe draw_recipe(const Mixing& m, int64_t height, int64_t width, Draws& draws) {
-  Recipe recipe;
+MixRecipe draw_recipe(const Mixing& m, int64_t height, int64_t width, Draws& draws) {
+  MixRecipe recipe;
   if (!draws.chance(m.probability)) return recipe;
   const bool cutmix = m.cutmix > 0 || m.cutmix_minmax;
   recipe.cut = cutmix && (m.mixup == 0 || draws.chance(m.switch_probability));
   recipe.l = draw_beta(!recipe.cut ? m.mixup : (m.cutmix_minmax ? 1 : m.cutmix), draws);
   if (!recipe.cut || recipe.l == 1) return recipe;
-  recipe.box =
-      m.cutmix_minmax ? draw_cut(*m.cutmix_minmax, height, width, draws) : draw_cut(recipe.l, height, width, draws);
+  if (m.cutmix_minmax) {
+    recipe.box = draw_cut(*m.cutmix_minmax, height, width, draws);
+  } else {
+    const int64_t y = draws.integer(height), x = draws.integer(width);
+    recipe.box = cut_box(recipe.l, height, width, y, x);
+  }
   recipe.l = 1 - double(recipe.box.height * recipe.box.width) / double(height * width);
   return recipe;
 }
 
 /// own <- own mixed with other.
-void apply(const Recipe& recipe, int64_t height, int64_t width, float* own, const float* other) {
+void apply(const MixRecipe& recipe, int64_t height, int64_t width, float* own, const float* other) {
   if (recipe.l == 1) return;
   if (!recipe.cut) {
     const float l = float(recipe.l), rest = float(1 - recipe.l);
@@ -88,6 +76,33 @@ double draw_gamma(double shape, Draws& draws) {
   }
 }
 
+/// One for each image.
+std::vector<MixRecipe> draw_recipes(const Mixing& m, const BatchSize& size, Draws& draws) {
+  const int64_t n = size.count;
+  std::vector<MixRecipe> recipes(static_cast<size_t>(n));
+  const auto draw = [&] { return draw_recipe(m, size.height, size.width, draws); };
+  if (m.mode == Mixing::Mode::elem) {
+    std::generate(recipes.begin(), recipes.end(), draw);
+  } else if (m.mode == Mixing::Mode::pair) {
+    for (int64_t i = 0; 2 * i < n; ++i) recipes[size_t(i)] = recipes[size_t(n - 1 - i)] = draw();
+  } else {
+    std::fill(recipes.begin(), recipes.end(), draw());
+  }
+  return recipes;
+}
+
+void mix_pixels(const BatchSize& size, std::span<const MixRecipe> recipes, float* images) {
+  const int64_t n = size.count, image = 3 * size.height * size.width;
+  std::vector<float> old(static_cast<size_t>(image));
+  for (int64_t i = 0; 2 * i < n; ++i) {
+    const int64_t j = n - 1 - i;
+    float *a = images + i * image, *b = images + j * image;
+    std::copy_n(a, image, old.data());
+    if (i != j) apply(recipes[size_t(i)], size.height, size.width, a, b);
+    if (i != j) apply(recipes[size_t(j)], size.height, size.width, b, old.data());
+  }
+}
+
 }  // namespace
 
 std::string to_string(Mixing::Mode mode) {
@@ -117,40 +132,36 @@ void Mixing::check_ranges() const {
   check<ValueError>(!enabled() || classes > 0, "mixing: {} classes", classes);
 }
 
+Box cut_box(double l, int64_t height, int64_t width, int64_t y, int64_t x) {
+  const double part = std::sqrt(1 - l);
+  const int64_t half_height = int64_t(double(height) * part) / 2, half_width = int64_t(double(width) * part) / 2;
+  const int64_t top = std::max<int64_t>(0, y - half_height), left = std::max<int64_t>(0, x - half_width);
+  return {top, left, std::min(height, y + half_height) - top, std::min(width, x + half_width) - left};
+}
+
 double draw_beta(double alpha, Draws& draws) {
   const double x = draw_gamma(alpha, draws), y = draw_gamma(alpha, draws);
   return x + y > 0 ? x / (x + y) : double(draws.chance(0.5));  // a tiny alpha: 0 or 1
 }
 
 std::vector<double> mix_images(const Mixing& m, const BatchSize& size, float* images, Draws& draws) {
-  const int64_t n = size.count, image = 3 * size.height * size.width;
-  std::vector<Recipe> recipes(static_cast<size_t>(n));
-  const auto draw = [&] { return draw_recipe(m, size.height, size.width, draws); };
-  if (m.mode == Mixing::Mode::elem) {
-    std::generate(recipes.begin(), recipes.end(), draw);
-  } else if (m.mode == Mixing::Mode::pair) {
-    for (int64_t i = 0; 2 * i < n; ++i) recipes[size_t(i)] = recipes[size_t(n - 1 - i)] = draw();
-  } else {
-    std::fill(recipes.begin(), recipes.end(), draw());
-  }
-  std::vector<float> old(static_cast<size_t>(image));
-  for (int64_t i = 0; 2 * i < n; ++i) {
-    const int64_t j = n - 1 - i;
-    float *a = images + i * image, *b = images + j * image;
-    std::copy_n(a, image, old.data());
-    if (i != j) apply(recipes[size_t(i)], size.height, size.width, a, b);
-    if (i != j) apply(recipes[size_t(j)], size.height, size.width, b, old.data());
-  }
+  const std::vector<MixRecipe> recipes = draw_recipes(m, size, draws);
+  mix_pixels(size, recipes, images);
   std::vector<double> shares;
-  for (const Recipe& recipe : recipes) shares.push_back(recipe.l);
+  for (const MixRecipe& recipe : recipes) shares.push_back(recipe.l);
   return shares;
 }
 
-void mix(const Mixing& m, const BatchSize& size, float* images, const int64_t* labels, float* targets, Draws& draws) {
-  const std::vector<double> shares = mix_images(m, size, images, draws);
+void mix(const Mixing& m, const BatchSize& size, std::span<const MixRecipe> recipes, float* images,
+         const int64_t* labels, float* targets) {
+  mix_pixels(size, recipes, images);
   const int64_t n = size.count;
   for (int64_t i = 0; i < n; ++i)
-    write_target(m, shares[size_t(i)], labels[i], labels[n - 1 - i], targets + i * m.classes);
+    write_target(m, recipes[size_t(i)].l, labels[i], labels[n - 1 - i], targets + i * m.classes);
+}
+
+void mix(const Mixing& m, const BatchSize& size, float* images, const int64_t* labels, float* targets, Draws& draws) {
+  mix(m, size, draw_recipes(m, size, draws), images, labels, targets);
 }
 
 void mix_targets(const Mixing& m, const std::vector<double>& shares, float* targets) {

@@ -1,9 +1,11 @@
 #pragma once
 #include <array>
 #include <optional>
+#include <span>
 #include <string>
 #include <vector>
 
+#include "data/image/image.h"
 #include "data/transforms/draws.h"
 
 namespace vitrine::data {
@@ -55,6 +57,20 @@ std::vector<double> mix_images(const Mixing& mixing, const BatchSize& size, floa
 /// @param targets  [count, classes], written
 void mix(const Mixing& mixing, const BatchSize& size, float* images, const int64_t* labels, float* targets,
          Draws& draws);
+
+/// How one image is mixed: it keeps the part l of every pixel or, cut, all but a box, and l is the part outside.
+struct MixRecipe {
+  double l = 1;
+  bool cut = false;
+  Box box = {};
+};
+/// As above with given recipes, one for each image, in place of drawn ones.
+void mix(const Mixing& mixing, const BatchSize& size, std::span<const MixRecipe> recipes, float* images,
+         const int64_t* labels, float* targets);
+
+/// The box that CutMix takes for l around row y and column x: sides of trunc(sqrt(1 - l)) of the image's, a pixel less
+/// where that is odd, clipped to the image.
+Box cut_box(double l, int64_t height, int64_t width, int64_t y, int64_t x);
 
 /// y_i = l y_i + (1 - l) y_j for targets that are there already, of images with several classes each: without
 /// smoothing.

@@ -305,9 +305,13 @@ TEST_CASE("train: the flags of the reference's program", "[apps]") {
   fails({"--data", "shapes"}, "--data and --data-path say the same");
   fails({"--data-set", "INAT"}, "--data-set INAT: its lists of annotations are not read");
   fails({"--data-set", "COCO"}, "--data-set must be IMNET");
-  fails({"--ThreeAugment"}, "--ThreeAugment: is not offered");
+  fails({"--ThreeAugment", "--aa", "rand-m9"}, "3-Augment takes the place of a policy");
+  fails({"--src", "--pad-crop", "4"}, "one of resized_crop, simple_crop and pad_crop, not several");
   fails({"--drop-block", "0.1"}, "--drop-block 0.1: is not offered");
   fails({"--eval"}, "--eval needs --resume FILE");
+  const Finished cifar = with({"--data-set", "CIFAR"});  // CIFAR-100, as there
+  CHECK(cifar.status == 3);
+  CHECK(cifar.err.find(data.path + "/train.bin: no such file") != std::string::npos);
   CHECK_FALSE(std::filesystem::exists(out));
 
   const Finished run = with({"--drop",
@@ -329,7 +333,11 @@ TEST_CASE("train: the flags of the reference's program", "[apps]") {
                              "--decay-rate",
                              "0.1",
                              "--drop-block",
-                             "0.0"});
+                             "0.0",
+                             "--ThreeAugment",
+                             "--src",
+                             "--color-jitter",
+                             "0.3"});
   INFO(run.err);
   REQUIRE(run.status == 0);
   const auto config = nlohmann::json::parse(bytes_of(out + "/config.json"));
@@ -338,6 +346,7 @@ TEST_CASE("train: the flags of the reference's program", "[apps]") {
   CHECK(config["dropout"] == 0.1);
   CHECK(config["ema"] == 0.99996);
   CHECK(config["label_smoothing"] == 0.2);
+  CHECK((config["three_augment"] == true && config["simple_crop"] == true));
   CHECK(run.err.find("--world_size is passed over: one process trains") != std::string::npos);
   CHECK(run.err.find("--pin-mem is passed over") != std::string::npos);
   CHECK(run.err.find("--sched is passed over") == std::string::npos);

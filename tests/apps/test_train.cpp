@@ -2,6 +2,7 @@
 
 #include <cmath>
 #include <csignal>
+#include <set>
 
 #include "data/checkpoint/safetensors.h"
 #include "data/image/image.h"
@@ -213,6 +214,20 @@ TEST_CASE("preview: a picture of a batch, the same each time", "[apps]") {
   CHECK(folder.read("a.png") == folder.read("b.png"));
   REQUIRE(run_program(words("c.png", {"--epoch", "1"})).status == 0);
   CHECK(folder.read("a.png") != folder.read("c.png"));
+  // What a policy would replace or hide.
+  std::set<std::string> pictures;
+  for (const std::vector<std::string>& more :
+       {std::vector<std::string>{}, {"--ThreeAugment"}, {"--src"}, {"--color-jitter", "0.3"}}) {
+    std::vector<std::string> all = words("d.png", more);
+    *std::find(all.begin(), all.end(), "rand-m9-inc1") = "none";
+    REQUIRE(run_program(all).status == 0);
+    pictures.insert(folder.read("d.png"));
+  }
+  CHECK(pictures.size() == 4);
+  // The simple crop does not come from what an evaluation sees.
+  REQUIRE(run_program(words("e.png", {"--src"})).status == 0);
+  REQUIRE(run_program(words("f.png", {"--src", "--eval-crop-ratio", "0.5"})).status == 0);
+  CHECK(folder.read("e.png") == folder.read("f.png"));
 }
 
 TEST_CASE("train: augmentation flags that do not fit are said once", "[apps]") {

@@ -23,9 +23,10 @@ struct ZipPart {
   std::string local_name = {};
 };
 
-inline std::string deflated(const std::string& content) {
+/// @param window_bits  of zlib: what stands around the data
+inline std::string deflated(const std::string& content, int window_bits = -MAX_WBITS) {
   z_stream z = {};
-  deflateInit2(&z, 9, Z_DEFLATED, -MAX_WBITS, 8, Z_DEFAULT_STRATEGY);
+  deflateInit2(&z, 9, Z_DEFLATED, window_bits, 8, Z_DEFAULT_STRATEGY);
   std::string out(deflateBound(&z, content.size()), '\0');
   z.next_in = reinterpret_cast<Bytef*>(const_cast<char*>(content.data())), z.avail_in = uInt(content.size());
   z.next_out = reinterpret_cast<Bytef*>(out.data()), z.avail_out = uInt(out.size());
@@ -34,6 +35,9 @@ inline std::string deflated(const std::string& content) {
   deflateEnd(&z);
   return out;
 }
+
+/// A gzip file.
+inline std::string gzip(const std::string& content) { return deflated(content, MAX_WBITS + 16); }
 
 inline std::string zip(const std::vector<ZipPart>& parts, const std::string& comment = {}) {
   std::string out, directory;

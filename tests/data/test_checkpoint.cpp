@@ -35,9 +35,8 @@ void check_equal(const data::Safetensors& found, const data::Safetensors& expect
   }
 }
 
-/// The message of the IoError that reading `bytes` throws, without the file's name; "no error" if it reads.
-std::string failure(const ScratchFolder& folder, const std::string& bytes, const std::string& key = {}) {
-  const std::string file = folder.write("bad", bytes);
+/// The message of the IoError that reading the file throws, without its name; "no error" if it reads.
+std::string failure_of(const std::string& file, const std::string& key = {}) {
   try {
     read_checkpoint(file, key);
   } catch (const IoError& e) {
@@ -47,6 +46,11 @@ std::string failure(const ScratchFolder& folder, const std::string& bytes, const
     return message.substr(file.size() + 2);
   }
   return "no error";
+}
+
+/// That of a file of these bytes.
+std::string failure(const ScratchFolder& folder, const std::string& bytes, const std::string& key = {}) {
+  return failure_of(folder.write("bad", bytes), key);
 }
 
 const std::string kFour = little(0x3f800000, 4) + little(0x40000000, 4) + little(0x40400000, 4) + little(0x40800000, 4);
@@ -270,6 +274,12 @@ TEST_CASE("checkpoint: hostile pickles end in an error that names the place", "[
         std::string::npos);
   CHECK(of("\x8d" + little(UINT64_MAX, 8)).find("truncated") != std::string::npos);  // texts and integers of any length
   CHECK(of("\x8b" + little(0x7fffffff, 4)).find("truncated") != std::string::npos);
+  // An integer of 255 bytes is kept as something of no value, and is no size.
+  const std::string huge = "\x8a\xff" + std::string(255, '\x7f');
+  CHECK(of(dict({{"model", dict({{"w", kWhole}})}, {"epoch", huge}})) == "no error");
+  const std::string sized =
+      "(" + text("storage") + global("torch", "FloatStorage") + text("0") + text("cpu") + huge + "tQ";
+  CHECK(of(dict({{"w", tensor(sized, 0, {4}, {1})}})) == "refers to something that is no storage of a tensor");
   CHECK(of("c" + std::string(2000, 'a')).find("has no end") != std::string::npos);
   CHECK(failure(folder, zip({{"x/data.pkl", "\x80\x02}"}})).find("truncated: the pickle wants 1 bytes") !=
         std::string::npos);
@@ -346,6 +356,15 @@ TEST_CASE("checkpoint: archives are checked before anything in them is read", "[
   CHECK(failure(folder, zip({{"readme.txt", "hello"}})) ==
         "a zip archive, but neither of torch.save nor of numpy.savez");
   CHECK(failure(folder, "PK\3\4 and no more").find("a zip archive without a directory at its end") == 0);
+  CHECK(failure(folder, "version https://git-lfs.github.com/spec/v1\noid sha256:0\n") ==
+        "is the pointer of Git LFS in place of the file; git lfs pull fetches it");
+  CHECK(failure(folder, "<!DOCTYPE html><html></html>") == "is a text, perhaps a web page; download the file itself");
+  CHECK(failure(folder, "{\"metadata\": {}, \"weight_map\": {}}").starts_with("is a JSON text; "));
+  CHECK(failure(folder, std::string(257, 'a') + "ustar").starts_with("is a tar archive; unpack it, or "));
+  CHECK(failure(folder,
+                "\x7f"
+                "ELF and more") == "is a program");
+  CHECK(failure(folder, "\x89HDF\r\n\x1a\n..").starts_with("is an HDF5 file"));
   CHECK(failure(folder, "hello, this is text").find("not a safetensors file") != std::string::npos);
   CHECK(failure(folder, "").find("too few") != std::string::npos);
 }
@@ -388,56 +407,11 @@ TEST_CASE("checkpoint: arrays are checked", "[data]") {
 TEST_CASE("checkpoint: every truncation is an error", "[data]") {
   const ScratchFolder folder("ckpt_cut");
   for (const char* name : {"zip.pth", "legacy.pth", "packed.npz"}) {
-    const std::string whole = bytes_of(name);
-    for (size_t n = 0; n < whole.size(); n += 13) {
+    const std::string whole = bytes_of(name), file = folder.write("cut", whole);
+    for (size_t n = whole.size(); n-- > 0;) {
       INFO(name << ": " << n << " of " << whole.size() << " bytes");
-      CHECK(failure(folder, whole.substr(0, n)) != "no error");
+      std::filesystem::resize_file(file, n);
+      CHECK(failure_of(file) != "no error");
     }
-  }
-}
-
-TEST_CASE("checkpoint: damaged files are read or refused, never more", "[data]") {
-  const ScratchFolder folder("ckpt_fuzz");
-  // Checksums would hide what lies behind them, so the pickle and a header also come without.
-  const std::string archive = bytes_of("bare.pth");
-  const size_t begin = archive.find("\x80\x04"), end = archive.find(".PK\7\10", begin);
-  REQUIRE(end < archive.size());
-  const std::string object = archive.substr(begin, end + 1 - begin),
-                    header = "{'descr': '<f4', 'fortran_order': True, 'shape': (2,2)}";
-  const auto unchecked = [](const std::string& name, std::string content) {
-    return ZipPart{.name = name, .content = std::move(content), .crc = 0};
-  };
-  const std::vector<std::string> seeds = {
-      archive,
-      bytes_of("legacy.pth"),
-      bytes_of("deflated.pth"),
-      bytes_of("packed.npz"),
-      zip({unchecked("x/data.pkl", object), unchecked("x/data/0", std::string(400, 'a')),
-           unchecked("x/data/1", std::string(400, 'b')), unchecked("x/data/2", std::string(400, 'c'))}),
-      zip({unchecked("w.npy", std::string("\x93NUMPY\1\0", 8) + little(header.size(), 2) + header + kFour)})};
-  // More rounds on request: VITRINE_FUZZ_ROUNDS=20000.
-  const char* asked = std::getenv("VITRINE_FUZZ_ROUNDS");
-  const int rounds = asked ? std::atoi(asked) : 250;
-  const RandomDraw draw{21, 0};
-  for (size_t s = 0; s < seeds.size(); ++s) {
-    int refused = 0;
-    for (int round = 0; round < rounds; ++round) {
-      std::string damaged = seeds[s];
-      const int64_t base = (int64_t(s) * rounds + round) * 16;
-      const int changes = 1 + int(draw.bits(base) % 3);
-      for (int i = 0; i < changes; ++i) {
-        const uint32_t kind = draw.bits(base + 2 + 3 * i) % 6, value = draw.bits(base + 3 + 3 * i);
-        const size_t at = draw.bits(base + 1 + 3 * i) % damaged.size();
-        if (kind < 2) damaged[at] = char(value);
-        if (kind == 2) damaged[at] ^= char(1 << value % 8);
-        if (kind == 3) damaged.replace(at, 4, little(0u - value % 300, 4));  // a size that wraps or is huge
-        if (kind == 4) damaged.erase(at, 1 + value % 8);
-        if (kind == 5) damaged.insert(at, damaged.substr(value % damaged.size(), 1 + value % 8));
-      }
-      refused += failure(folder, damaged) != "no error";
-    }
-    INFO("seed " << s << ": " << refused << " of " << rounds << " refused");
-    CHECK(refused > rounds / 3);
-    CHECK(refused < rounds);
   }
 }

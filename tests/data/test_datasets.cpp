@@ -1,5 +1,4 @@
 #include <unistd.h>
-#include <zlib.h>
 
 #include <cmath>
 #include <filesystem>
@@ -11,11 +10,13 @@
 #include "data/checkpoint/sha256.h"
 #include "data/datasets/byte_reader.h"
 #include "data/datasets/formats.h"
+#include "tests/data/checkpoint_bytes.h"
 #include "tests/support/catch.h"
 
 using namespace vitrine;
 using namespace vitrine::data;
 using Catch::Matchers::ContainsSubstring;
+using vitrine::testing::gzip;
 
 namespace {
 
@@ -37,18 +38,6 @@ class Folder {
  private:
   std::filesystem::path path_;
 };
-
-std::string gzip(const std::string& text) {
-  z_stream z = {};
-  REQUIRE(deflateInit2(&z, 9, Z_DEFLATED, MAX_WBITS + 16, 8, Z_DEFAULT_STRATEGY) == Z_OK);
-  std::string out(deflateBound(&z, text.size()), '\0');
-  z.next_in = reinterpret_cast<Bytef*>(const_cast<char*>(text.data())), z.avail_in = uInt(text.size());
-  z.next_out = reinterpret_cast<Bytef*>(out.data()), z.avail_out = uInt(out.size());
-  REQUIRE(deflate(&z, Z_FINISH) == Z_STREAM_END);
-  out.resize(z.total_out);
-  deflateEnd(&z);
-  return out;
-}
 
 std::string idx(const std::vector<uint32_t>& sizes, const std::string& values, char type = 8) {
   std::string out = {0, 0, type, char(sizes.size())};
@@ -131,6 +120,7 @@ TEST_CASE("idx files are read plain and gzipped, under each of their names", "[u
       }
       check_three_images(*open_dataset("mnist:" + folder.path(), Split::train));
       check_three_images(*open_dataset("fashion-mnist:" + folder.path(), Split::test));
+      CHECK(open_dataset("kmnist:" + folder.path(), Split::test)->labels()[3] == "tsu");
     }
 }
 
@@ -272,9 +262,65 @@ TEST_CASE("a wrong CIFAR-10 file is one error that names the file", "[unit]") {
   CHECK(failure(data, Split::test) == file + ": gzipped; CIFAR-10's binary version must be unpacked");
 }
 
+namespace {
+
+/// `count` names, one a line.
+std::string names(const std::string& stem, int count) {
+  std::string text;
+  for (int i = 0; i < count; ++i) text += stem + std::to_string(i) + "\n";
+  return text;
+}
+
+/// A record of CIFAR-100.
+std::string record(int coarse, int fine, int first) { return std::string{char(coarse), char(fine)} + run(3072, first); }
+
+}  // namespace
+
+TEST_CASE("CIFAR-100 is read with fine or coarse labels, and the names beside it", "[unit]") {
+  for (const std::string inner : {"", "cifar-100-binary/"}) {
+    const Folder folder;
+    folder.write(inner + "train.bin", record(19, 99, 5) + record(0, 42, 7));
+    folder.write(inner + "test.bin", record(3, 0, 9));
+    folder.write(inner + "fine_label_names.txt", names("fine", 100) + "\n");  // as in the archive: an empty line
+    folder.write(inner + "coarse_label_names.txt", names("coarse", 20));
+    const auto fine = open_dataset("cifar100:" + folder.path(), Split::train);
+    CHECK(fine->num_classes() == 100);
+    CHECK(fine->labels()[99] == "fine99");
+    CHECK((fine->label(0) == 99 && fine->label(1) == 42));
+    const std::string expected = run(3072, 7);
+    CHECK(pixels_of(*fine, 1) == std::vector<uint8_t>(expected.begin(), expected.end()));
+    CHECK(fine->description().starts_with("CIFAR-100 train: 2 colour images of 32 x 32, 100 classes, from "));
+    const auto coarse = open_dataset("cifar100-coarse:" + folder.path(), Split::train);
+    CHECK(coarse->num_classes() == 20);
+    CHECK(coarse->labels()[19] == "coarse19");
+    CHECK((coarse->label(0) == 19 && coarse->label(1) == 0));
+    CHECK(open_dataset("cifar100:" + folder.path(), Split::test)->size() == 1);
+  }
+}
+
+TEST_CASE("a wrong CIFAR-100 file is one error that names the file", "[unit]") {
+  const Folder folder;
+  const std::string file = folder.file("test.bin"), data = "cifar100:" + folder.path();
+  CHECK(failure(data, Split::test) == file + ": no such file");
+  folder.write("test.bin", char(1) + run(3072));
+  CHECK(failure(data, Split::test) == file + ": not CIFAR-100's binary version: 3073 bytes are not a multiple of 3074");
+  folder.write("test.bin", record(3, 100, 0));
+  CHECK(failure(data, Split::test) == file + ": image 0 has fine label 100; CIFAR-100 has fine classes 0 to 99");
+  folder.write("test.bin", record(3, 9, 0) + record(20, 9, 0));
+  CHECK(failure(data, Split::test) == file + ": image 1 has coarse label 20; CIFAR-100 has coarse classes 0 to 19");
+  folder.write("test.bin", record(3, 9, 0));
+  CHECK(failure(data, Split::test) == folder.file("fine_label_names.txt") + ": no such file");
+  const std::string wrong = folder.file("fine_label_names.txt") + ": not the names of 100 classes, one a line";
+  for (const std::string& text : {names("fine", 99), names("fine", 101), std::string(20'000, 'x'), std::string()}) {
+    folder.write("fine_label_names.txt", text);
+    CHECK(failure(data, Split::test) == wrong);
+  }
+}
+
 TEST_CASE("data strings of another form name the valid ones", "[unit]") {
   const std::string known =
-      "there are fashion-mnist[:DIR], mnist:DIR, cifar10:DIR, imagefolder:DIR, multilabel:DIR, shapes, resized:DATA";
+      "there are fashion-mnist[:DIR], mnist:DIR, kmnist:DIR, cifar10:DIR, cifar100:DIR, cifar100-coarse:DIR, "
+      "imagefolder:DIR, multilabel:DIR, shapes, resized:DATA";
   CHECK(failure<ValueError>("fashion") == "unknown dataset 'fashion'; " + known);
   CHECK(failure<ValueError>("") == "unknown dataset ''; " + known);
   CHECK(failure<ValueError>("imagefolder") == "dataset imagefolder: the folder is missing; write imagefolder:DIR");

@@ -224,6 +224,29 @@ TEST_CASE("a frame wider than the image leaves it black at times, and reads noth
   CHECK(empty_images > 8);
 }
 
+TEST_CASE("mixing takes the finished inputs, normalised and erased", "[unit]") {
+  const Fake data(8, 12, 12);
+  LoaderOptions options{.batch_size = 8, .shuffle = true, .drop_last = true, .seed = 5};
+  options.augment.erasing = {.probability = 1, .mode = Erasing::Mode::pixel};
+  const Batch plain = all_batches(Loader(data, options).epoch(0))[0];
+  options.mixing = {.mixup = 1, .group = 4, .classes = 7};
+  const Batch mixed = all_batches(Loader(data, options).epoch(0))[0];
+  const std::vector<double> x = plain.images.to_vector(), y = mixed.images.to_vector(),
+                            t = mixed.soft_targets.to_vector();
+  const std::vector<double> labels = plain.targets.to_vector();
+  constexpr size_t kInput = 3 * 12 * 12;
+  std::set<double> drawn;
+  for (size_t i = 0; i < 8; ++i) {
+    const size_t j = i / 4 * 4 + 3 - i % 4;
+    if (labels[i] == labels[j]) continue;  // then the target does not tell l
+    const double l = t[7 * i + size_t(labels[i])];
+    drawn.insert(l);
+    for (size_t k = 0; k < kInput; ++k)
+      REQUIRE(y[i * kInput + k] == Catch::Approx(l * x[i * kInput + k] + (1 - l) * x[j * kInput + k]).margin(1e-5));
+  }
+  CHECK(drawn.size() == 2);  // one for each group
+}
+
 TEST_CASE("what a worker throws reaches the caller when its batch is due", "[unit][threads]") {
   Fake data(40);
   data.broken = 18;

@@ -2,6 +2,7 @@
 #include <cstring>
 
 #include "core/error.h"
+#include "data/checkpoint/safetensors.h"
 #include "data/sampler.h"
 #include "data/transforms/mix.h"
 #include "tests/support/catch.h"
@@ -91,6 +92,49 @@ TEST_CASE("mix: cutmix pastes one rectangle, and l is what is left", "[unit][mix
     }
   }
   CHECK(largest > kPlane / 2);
+}
+
+TEST_CASE("mix: with timm's draws, pixels and targets are timm's", "[unit][mix]") {
+  const data::Safetensors recorded =
+      data::read_safetensors(std::string(VITRINE_SOURCE_DIR) + "/tests/fixtures/transforms/mixing.safetensors");
+  constexpr int64_t kImages = 6, kRows = 5, kColumns = 4, kTimmClasses = 7;
+  const std::vector<int64_t> labels = {0, 1, 2, 3, 6, 2};
+  const Mixing mixing{.mixup = 0.8, .label_smoothing = 0.1, .classes = kTimmClasses};
+  int cases = 0, cuts = 0, whole = 0;
+  for (const auto& [key, l] : recorded.tensors) {
+    if (!key.ends_with(".l")) continue;
+    const std::string name = key.substr(0, key.size() - 2);
+    INFO(name);
+    ++cases;
+    const std::vector<double> ls = l.to_vector(), boxes = recorded.at(name + ".box").to_vector();
+    std::vector<MixRecipe> recipes;
+    for (size_t i = 0; i < size_t(kImages); ++i) {
+      const double* box = boxes.data() + 5 * i;
+      recipes.push_back({.l = ls[i],
+                         .cut = box[0] == 1,
+                         .box = {int64_t(box[1]), int64_t(box[2]), int64_t(box[3]), int64_t(box[4])}});
+      cuts += recipes.back().cut && ls[i] < 1, whole += ls[i] == 1;
+    }
+    std::vector<float> images, targets(size_t(kImages * kTimmClasses));
+    for (int64_t k = 0; k < kImages * 3 * kRows * kColumns; ++k) images.push_back(float(k % 1009) / 16 - 20);
+    mix(mixing, {kImages, kRows, kColumns}, recipes, images.data(), labels.data(), targets.data());
+    const std::vector<double> x = recorded.at(name + ".images").to_vector();
+    const std::vector<double> y = recorded.at(name + ".targets").to_vector();
+    // timm takes 1 - l in f32 where each image has an l of its own.
+    for (size_t k = 0; k < x.size(); ++k) REQUIRE(std::abs(double(images[k]) - x[k]) <= 4e-6);
+    for (size_t k = 0; k < y.size(); ++k) REQUIRE(std::abs(double(targets[k]) - y[k]) <= 2e-7);
+  }
+  CHECK(cases == 9);
+  CHECK(cuts > 20);
+  CHECK(whole > 3);
+}
+
+TEST_CASE("mix: the box of CutMix", "[unit][mix]") {  // deit 7
+  const Box middle = cut_box(0.5, 224, 224, 112, 112), corner = cut_box(0.5, 224, 224, 0, 0);
+  CHECK((middle.top == 33 && middle.left == 33 && middle.height == 158 && middle.width == 158));
+  CHECK((corner.top == 0 && corner.left == 0 && corner.height == 79 && corner.width == 79));
+  const Box odd = cut_box(0.75, 10, 6, 9, 1);  // sides of 5 and 3 lose one; rows from 7 on, clipped at 10
+  CHECK((odd.top == 7 && odd.height == 3 && odd.left == 0 && odd.width == 2));
 }
 
 TEST_CASE("mix: cutmix_minmax bounds the sides", "[unit][mix]") {

@@ -5,9 +5,11 @@
 #include <set>
 
 #include "core/error.h"
+#include "data/checkpoint/safetensors.h"
 #include "data/checkpoint/sha256.h"
 #include "data/transforms/affine.h"
 #include "data/transforms/augment.h"
+#include "data/transforms/blur.h"
 #include "data/transforms/color.h"
 #include "tests/support/catch.h"
 
@@ -145,6 +147,110 @@ TEST_CASE("transforms: the evaluation transform equals torchvision's", "[unit][t
   CHECK_THROWS_AS(evaluation_image(picture(2, 2), {.height = 2, .width = 2, .crop = 0}), ValueError);
 }
 
+TEST_CASE("transforms: the evaluation of a JPEG file equals timm's, from the file to the input", "[unit][transforms]") {
+  const std::string folder = std::string(VITRINE_SOURCE_DIR) + "/tests/fixtures/transforms/";
+  const data::Safetensors recorded = data::read_safetensors(folder + "evaluation.safetensors");
+  const Preprocessing form{
+      .height = 40, .width = 40, .mean = {0.485, 0.456, 0.406}, .std = {0.229, 0.224, 0.225}, .crop = 0.875};
+  const Image image = evaluation_image(decode_image(folder + "photo.jpg"), form);
+  std::vector<float> input(3 * 40 * 40);
+  to_planes(image, PixelTable(form), input.data());
+  const std::vector<double> expected_input = recorded.at("input").to_vector(),
+                            pixels = recorded.at("pixels").to_vector();
+  // The Pillow that made `pixels` resizes rows first where that is less work: a level. stb_image is a few levels off.
+  const bool same = jpeg_decoder() == "libjpeg";
+  const double levels = same ? 1 : 8, rounding = same ? 1e-6 : 8 / (255 * 0.224);
+  for (size_t i = 0; i < input.size(); ++i) REQUIRE(std::abs(double(input[i]) - expected_input[i]) <= rounding);
+  for (size_t i = 0; i < pixels.size(); ++i) REQUIRE(std::abs(image.pixels[i] - pixels[i]) <= levels);
+}
+
+TEST_CASE("transforms: the Gaussian blur equals Pillow's in every bit", "[unit][transforms]") {
+  CHECK(expected()["blurs"].size() == 6 * 7);
+  for (const json& e : expected()["blurs"]) {
+    INFO(e);
+    Image image = make(e[0], e[1], e[2]);
+    gaussian_blur(image, e[3]);
+    CHECK(sha(image) == e[4]);
+  }
+  Image image = picture(3, 4);
+  gaussian_blur(image, 0);
+  CHECK(image.pixels == picture(3, 4).pixels);
+  CHECK_THROWS_AS(gaussian_blur(image, -1), ValueError);
+  CHECK_THROWS_AS(gaussian_blur(image, NAN), ValueError);
+}
+
+TEST_CASE("transforms: a crop that reaches over the border equals torchvision's of a mirrored image",
+          "[unit][transforms]") {
+  CHECK(expected()["mirrored"].size() == 4 * 4);
+  for (const json& e : expected()["mirrored"]) {
+    INFO(e);
+    const Image image = make(e[0], e[1], e[2]);
+    const json &size = e[3], &box = e[4];
+    const ImageSize covering = covering_size(image, box[2], box[3]);
+    CHECK((covering.height == size[0] && covering.width == size[1]));
+    CHECK(sha(mirrored_crop(image, covering, {box[0], box[1], box[2], box[3]})) == e[5]);
+  }
+}
+
+TEST_CASE("transforms: 3-Augment takes one of grey, solarize and blur, then colour jitter", "[unit][transforms]") {
+  const Preprocessing form{.height = 24, .width = 24};
+  const Image image = make("smooth", 24, 24);
+  Image solar = image;
+  solarize(solar, 128);
+  const auto is_grey = [](const Image& x) {
+    for (size_t i = 0; i < x.pixels.size(); i += 3)
+      if (x.pixels[i] != x.pixels[i + 1] || x.pixels[i] != x.pixels[i + 2]) return false;
+    return true;
+  };
+  Augmentation three;
+  three.three_augment = true;
+  int64_t greys = 0, solars = 0, blurred = 0;
+  constexpr int64_t kImages = 900;
+  for (int64_t i = 0; i < kImages; ++i) {
+    Draws draws = draws_of(i);
+    const Image out = augment(image, three, form, draws);
+    if (is_grey(out)) {
+      ++greys;
+      CHECK(out.pixels == to_grey(image).pixels);
+    } else if (out.pixels == solar.pixels) {
+      ++solars;
+    } else {
+      blurred += out.pixels != image.pixels;
+    }
+  }
+  CHECK(likely(greys, kImages, 1. / 3));
+  CHECK(likely(solars, kImages, 1. / 3));
+  CHECK(blurred > kImages / 3 - 60);  // a radius below 0.2 may change nothing
+  // Jitter, which a policy would switch off, comes behind it.
+  Augmentation both = three;
+  both.color_jitter = 0.3;
+  Draws one = draws_of(3), other = draws_of(3);
+  CHECK(augment(image, both, form, one).pixels != augment(image, three, form, other).pixels);
+  both.policy = RandAugment::parse("rand-m9");
+  CHECK_THROWS_WITH(both.check_ranges(), "augmentation: 3-Augment takes the place of a policy; give one of them");
+}
+
+TEST_CASE("transforms: the simple crop reaches every place and no other", "[unit][transforms]") {
+  Augmentation simple;
+  simple.simple_crop = true;
+  const Preprocessing form{.height = 5, .width = 5};
+  // 5 x 7 pixels that tell where they are; mirrored, places -4 to 4 downwards and -4 to 6 to the right.
+  Image image{5, 7, 1, {}};
+  for (int i = 0; i < 35; ++i) image.pixels.push_back(uint8_t(i));
+  std::set<std::vector<uint8_t>> possible, seen;
+  for (int64_t top = -4; top <= 4; ++top)
+    for (int64_t left = -4; left <= 6; ++left) possible.insert(mirrored_crop(image, {5, 7}, {top, left, 5, 5}).pixels);
+  CHECK(mirrored_crop(image, {5, 7}, {-1, 2, 5, 5}).pixels[0] == 9);  // row -1 is row 1
+  CHECK(mirrored_crop(image, {5, 7}, {0, 6, 5, 5}).pixels[1] == 5);   // column 7 is column 5
+  for (int64_t i = 0; i < 2000; ++i) {
+    Draws draws = draws_of(i);
+    seen.insert(augment(image, simple, form, draws).pixels);
+  }
+  CHECK(seen == possible);
+  simple.resized_crop = true;
+  CHECK_THROWS_WITH(simple.check_ranges(), "augmentation: one of resized_crop, simple_crop and pad_crop, not several");
+}
+
 TEST_CASE("transforms: the grammar of RandAugment", "[unit][transforms]") {
   const RandAugment deit = RandAugment::parse("rand-m9-mstd0.5-inc1");
   CHECK(deit.magnitude == 9);
@@ -268,6 +374,15 @@ TEST_CASE("transforms: colour jitter stays within its factors and orders", "[uni
     seen.insert(augment(picture(4, 4), jitter, form, draws).pixels);
   }
   CHECK(seen.size() == 50);
+  // A policy takes its place.
+  Augmentation policy = jitter;
+  policy.policy = RandAugment::parse("rand-m9-n1");
+  Augmentation alone = policy;
+  alone.color_jitter = 0;
+  for (int64_t i = 0; i < 20; ++i) {
+    Draws one = draws_of(i), other = draws_of(i);
+    CHECK(augment(picture(4, 4), policy, form, one).pixels == augment(picture(4, 4), alone, form, other).pixels);
+  }
 }
 
 TEST_CASE("transforms: erasing takes boxes of the stated size, with the stated noise", "[unit][transforms]") {

@@ -139,6 +139,50 @@ TEST_CASE("deit: state_dict has the official names in the official order", "[mod
   CHECK(groups[1].parameters.front().first == "dist_token");  // decayed, as the reference has it
 }
 
+TEST_CASE("deit: tables of image RPE decay, absolute positions do not", "[model]") {
+  Generator rng;
+  for (const char* rpe : {"rpe-1.9-product-ctx-1-qkv", "rpe-1.9-product-bias-0-k"}) {
+    DeiTConfig config = small(false);
+    config.rpe = ops::parse_rpe(rpe);
+    DeiT model({.rng = &rng}, config);
+    const auto groups = nn::decay_groups(model.parameters(), 0.05);
+    const auto count = [&](size_t group, const std::string& part) {
+      return std::count_if(groups[group].parameters.begin(), groups[group].parameters.end(),
+                           [&](const auto& entry) { return entry.first.find(part) != std::string::npos; });
+    };
+    CHECK(count(0, "lookup_table") == 0);
+    CHECK(count(1, "lookup_table") == (config.rpe->on_q ? 6 : 2));
+    CHECK(count(0, "pos_embed") == 1);
+  }
+}
+
+TEST_CASE("deit: initial values are drawn as in the reference", "[model]") {
+  Generator rng{.seed = 1};
+  const auto model = models::make_classifier({.rng = &rng}, "deit_tiny_distilled_patch16_224");
+  for (const auto& [name, p] : model->parameters()) {
+    INFO(name);
+    const std::vector<double> values = p.to_vector();
+    double sum = 0, squares = 0, largest = 0;
+    for (const double v : values) sum += v, squares += v * v, largest = std::max(largest, std::abs(v));
+    const double n = double(values.size()), mean = sum / n, std = std::sqrt(squares / n);
+    const auto is_about = [&](double expected) { return std::abs(std / expected - 1) < 4 / std::sqrt(2 * n); };
+    if (name.starts_with("patch_embed.proj")) {
+      constexpr double kBound = 0.0360844;  // 1 / sqrt(768), PyTorch's default for a convolution
+      CHECK(largest <= kBound);
+      CHECK(largest > 0.95 * kBound);
+      CHECK(is_about(kBound / std::sqrt(3.0)));
+    } else if (name.find("norm") != std::string::npos && name.ends_with("weight")) {
+      CHECK((mean == 1 && std == 1));
+    } else if (name.ends_with("bias")) {
+      CHECK(largest == 0);
+    } else {
+      CHECK(is_about(0.02));
+      CHECK(std::abs(mean) < 4 * 0.02 / std::sqrt(n));
+      CHECK((largest > 0.05 || n < 1000));  // bounded at 2, not at two deviations
+    }
+  }
+}
+
 TEST_CASE("deit: what cannot be built or fed says why", "[model]") {
   Generator rng;
   const auto make = [&](const std::string& name, const models::ClassifierOptions& options) {
