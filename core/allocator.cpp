@@ -10,6 +10,7 @@
 
 #include "core/backend.h"
 #include "core/cuda/emulator/emulator.h"
+#include "core/cuda/emulator/recording.h"
 #include "core/error.h"
 #include "core/trace.h"
 
@@ -216,11 +217,33 @@ const Backend kCpu{
     .copy_bytes = [](void* to, const void* from, size_t bytes) { std::memcpy(to, from, bytes); },
     .synchronize = [] {},
 };
+struct EmulatedWork final : RecordedWork {
+  emulator::Recording recording;
+  void queue() override { recording.replay(); }
+};
+/// All emulated work is done at once, so copies are in order with it.
+struct EmulatedLane final : CopyLane {
+  void copy(void* to, const void* from, size_t bytes) override { emulator::device_memcpy(to, from, bytes); }
+  void wait_for_work() override {}
+  void let_work_wait() override {}
+};
+std::unique_ptr<RecordedWork> record_emulated(const std::function<void()>& work) {
+  auto recorded = std::make_unique<EmulatedWork>();
+  const emulator::RecordScope scope(recorded->recording);
+  work();
+  return recorded;
+}
+const GraphSupport kEmulatedGraphs{
+    .rehearse = [](const std::function<void()>& work) { work(); },
+    .record = record_emulated,
+    .copy_lane = []() -> std::unique_ptr<CopyLane> { return std::make_unique<EmulatedLane>(); },
+};
 const Backend kEmulated{
     .device_count = [] { return 1; },
     .allocator = [](int) -> Allocator& { return emulated_allocator(); },
     .copy_bytes = emulator::device_memcpy,
     .synchronize = [] {},
+    .graphs = &kEmulatedGraphs,
 };
 const RegisterBackend register_cpu(DeviceType::cpu, kCpu);
 const RegisterBackend register_emulated(DeviceType::emulated, kEmulated);

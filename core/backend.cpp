@@ -3,7 +3,9 @@
 #include <cstring>
 #include <vector>
 
+#include "core/captured_graph.h"
 #include "core/error.h"
+#include "core/trace.h"
 
 namespace vitrine {
 namespace {
@@ -33,6 +35,9 @@ Allocator& allocator(Device device) {
 
 void copy_bytes(void* to, Device to_device, const void* from, Device from_device, size_t bytes) {
   if (bytes == 0) return;
+  if (!(to_device == from_device) && (capturing(to_device) || capturing(from_device))) [[unlikely]]
+    throw CaptureError(format("{}: {} bytes go from {} to {}, which a replay cannot repeat", trace::outermost_op(),
+                              bytes, from_device, to_device));
   if (to_device.type == DeviceType::cpu) {
     find_backend(from_device.type)->copy_bytes(to, from, bytes);
   } else if (from_device.type == DeviceType::cpu || from_device == to_device) {
@@ -45,6 +50,8 @@ void copy_bytes(void* to, Device to_device, const void* from, Device from_device
 }
 
 void synchronize(Device device) {
+  check<CaptureError>(!capturing(device), "{}: waits for {}, whose work is not done but captured",
+                      trace::outermost_op(), device);
   if (const Backend* backend = find_backend(device.type)) backend->synchronize();
 }
 

@@ -40,6 +40,10 @@ struct OutOfMemory : Error {
 struct NotImplemented : Error {
   using Error::Error;
 };
+/// Work that cannot become part of a captured graph (core/captured_graph.h); nothing of it was done.
+struct CaptureError : Error {
+  using Error::Error;
+};
 
 /// `text` with each "{}" replaced by the next argument.
 std::string format_list(std::string_view text, std::initializer_list<std::string> arguments);

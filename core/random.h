@@ -28,22 +28,28 @@ struct Philox {
 /// and any grid.
 struct RandomDraw {
   uint64_t seed = 0, offset = 0;
+  const uint64_t* base = nullptr;  ///< added to offset, read where and when the draw is used; null: nothing
 
-  VITRINE_HD uint32_t bits(int64_t i) const { return Philox(seed, offset, uint64_t(i) / 4).word[i & 3]; }
+  VITRINE_HD uint64_t counter() const { return base ? offset + *base : offset; }
+  VITRINE_HD Philox block(uint64_t b) const { return Philox(seed, counter(), b); }  ///< elements 4 b to 4 b + 3
+  VITRINE_HD uint32_t bits(int64_t i) const { return block(uint64_t(i) / 4).word[i & 3]; }
   /// Uniform in [0, 1), a multiple of 2^-24: exact in f32.
   VITRINE_HD static float uniform(uint32_t bits) { return float(bits >> 8) * 0x1p-24f; }
   VITRINE_HD float uniform(int64_t i) const { return uniform(bits(i)); }
 };
 
-/// A stream of draws. Copyable; its whole state is two numbers.
+/// A stream of draws. Copyable; its whole state is two numbers. In a captured graph the offset counts from a number in
+/// device memory, so that each replay can draw anew (nn/captured_step.h).
 struct Generator {
   uint64_t seed = 0, offset = 0;
-  RandomDraw draw() { return {seed, offset++}; }
+  const uint64_t* base = nullptr;
+  RandomDraw draw() { return {seed, offset++, base}; }
 };
 /// The thread's generator for callers that pass none.
 Generator& default_generator();
 
 /// Independent draws, made on the CPU in f64 and then converted and moved. mean + std * N(0, 1) by Box-Muller.
+/// @throws CaptureError in a captured step
 Tensor random_normal(const Shape& shape, Generator& generator, double mean = 0, double std = 1,
                      TensorOptions options = {});
 /// Uniform in [low, high).

@@ -4,6 +4,7 @@
 
 #include "core/autograd.h"
 #include "core/backend.h"
+#include "core/captured_graph.h"
 #include "core/kernels/kernels.h"
 #include "core/pool.h"
 #include "core/tensor_state.h"
@@ -65,10 +66,15 @@ int64_t Tensor::stride(int64_t dim) const { return strides()[check_dim("stride",
 const void* Tensor::raw_data(Dtype expected) const {
   const auto& s = state_of(*this);
   check<DtypeError>(s.dtype == expected, "{}: {} was read as {}", trace::current_op(), *this, expected);
+  if (detail::capture_notes) [[unlikely]]
+    detail::note_use(s.storage, false);
   return s.storage->data() + s.offset * size_of(s.dtype);
 }
 void* Tensor::raw_mutable_data(Dtype expected) {
-  state_of(*this).storage->note_write();
+  const auto& storage = state_of(*this).storage;
+  storage->note_write();
+  if (detail::capture_notes) [[unlikely]]
+    detail::note_use(storage, true);
   return const_cast<void*>(raw_data(expected));
 }
 

@@ -21,7 +21,7 @@ double now_us() {
 
 thread_local std::string path, failed_path;
 constexpr const char* kNoOp = "host code";
-thread_local const char* op = kNoOp;
+thread_local const char *op = kNoOp, *outermost = kNoOp;
 thread_local Watcher* watcher = nullptr;
 
 }  // namespace
@@ -102,7 +102,11 @@ std::string take_failed_path() { return std::exchange(failed_path, {}); }
 
 const char* current_op() { return op; }
 bool in_op() { return op != kNoOp; }
-OpScope::OpScope(const char* name) : previous_(op) { op = name; }
+const char* outermost_op() { return in_op() ? outermost : kNoOp; }
+OpScope::OpScope(const char* name) : previous_(op) {
+  if (!in_op()) outermost = name;
+  op = name;
+}
 OpScope::~OpScope() { op = previous_; }
 
 Watcher* set_watcher(Watcher* w) {

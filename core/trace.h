@@ -94,6 +94,8 @@ std::string take_failed_path();
 
 /// The op that is running on this thread, for error messages, writers and allocations; "host code" outside ops.
 const char* current_op();
+/// The op around all others that run on this thread: the one that was called.
+const char* outermost_op();
 /// Whether an op is running on this thread, so that what is called now is a part of it.
 bool in_op();
 class OpScope {

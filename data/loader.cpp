@@ -106,6 +106,7 @@ struct Epoch::State {
 
   /// Batch b; a function of b and what is constant here.
   Batch make(int64_t b) const {
+    const PoolScope memory(options.memory);
     const Preprocessing& form = *options.preprocessing;
     const int64_t samples = order.empty() ? dataset.size() : int64_t(order.size());
     const int64_t begin = b * options.batch_size, most = std::min(options.batch_size, samples - begin);
@@ -214,6 +215,14 @@ struct Epoch::State {
     return batch;
   }
 
+  bool ready(int64_t count) {
+    const std::lock_guard lock(mutex);
+    if (count > std::min(int64_t(slots.size()), batches - position)) return false;
+    for (int64_t b = position; b < position + count; ++b)
+      if (!slots[size_t(b) % slots.size()].batch) return false;
+    return true;
+  }
+
   double rate() {
     const std::lock_guard lock(mutex);
     return busy > 0 ? double(made) / busy * double(std::max<size_t>(workers.size(), 1)) : 0;
@@ -226,6 +235,7 @@ Epoch& Epoch::operator=(Epoch&&) noexcept = default;
 Epoch::~Epoch() = default;
 
 std::optional<Batch> Epoch::next() { return state_->next(); }
+bool Epoch::ready(int64_t count) const { return state_->ready(count); }
 double Epoch::rate() const { return state_->rate(); }
 int64_t Epoch::position() const { return state_->position; }  // only next() changes it, on this thread
 

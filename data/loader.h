@@ -2,6 +2,7 @@
 #include <memory>
 #include <optional>
 
+#include "core/memory_pool.h"
 #include "core/tensor.h"
 #include "data/datasets/dataset.h"
 #include "data/sampler.h"
@@ -30,6 +31,7 @@ struct LoaderOptions {
   int64_t accumulate = 1;
   std::optional<Preprocessing> preprocessing = {};  ///< of the input, in place of the dataset's
   int64_t prefetch = 2;                             ///< batches prepared ahead of the caller; at least one per worker
+  std::shared_ptr<MemoryPool> memory = {};          ///< of batches (pinned_memory); null: ordinary
 };
 
 struct Batch {
@@ -51,6 +53,8 @@ class Epoch {
   /// The next batch; nothing after the last. What a worker throws is thrown here, when its batch is due, and again by
   /// every later call.
   std::optional<Batch> next();
+  /// Whether next() would give `count` batches at once, workers having made them.
+  bool ready(int64_t count = 1) const;
   /// Number of the batch that next() gives.
   int64_t position() const;
   /// Images a second that its threads can prepare, by the time that they took for the batches so far; 0 before the

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <unordered_map>
 
+#include "core/memory_pool.h"
 #include "core/trace.h"
 
 namespace vitrine::nn {
@@ -144,6 +145,7 @@ Tensor Parameter::as(Dtype dtype) const {
   if (recording()) return value_.to(dtype);
   const uint64_t version = value_.storage()->version();
   if (!copy_.defined() || copy_.dtype() != dtype || version_ != version) {
+    const PoolScope outlives_the_call(nullptr);
     copy_ = value_.to(dtype);
     version_ = version;
   }

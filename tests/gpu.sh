@@ -79,6 +79,8 @@ if [ -x "$build/vitrine_tests" ]; then
   step bench 150 "$build/vitrine" bench ops --device cuda --markdown "$results/bench.md" "${peer[@]}"
   step bench_train 60 "$build/vitrine" bench train --device cuda --model deit_small_patch16_224 --batch-size 64 --rpe none \
     --markdown "$results/train.md" "${peer[@]}"
+  step bench_graph 60 "$build/vitrine" bench train --device cuda --model deit_small_patch16_224 --batch-size 64 --rpe none \
+    --graph --markdown "$results/graph.md" "${peer[@]}"
 fi
 
 {
@@ -92,7 +94,7 @@ fi
   cat "$results/rows"
   echo
   grep -h -E "test cases:|All tests passed|ERROR SUMMARY" "$results"/*.log | sort | uniq -c
-  for table in bench train; do
+  for table in bench train graph; do
     if [ -f "$results/$table.md" ]; then cat "$results/$table.md"; fi
   done
 } >"$results/report.md"

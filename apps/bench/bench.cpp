@@ -23,7 +23,7 @@ const std::vector<std::string> kSuites = {"ops", "train", "infer", "rpe"};
 struct Options : CommonFlags {
   std::string suite = "ops", filter, peer, peer_script, markdown, model, rpe;
   int64_t batch_size = 0;
-  bool profile = false, eager = false;
+  bool profile = false, eager = false, graph = false;
   int rounds = 7, idle = 0;
   double budget = 60;
   const CLI::Option* precision_option = nullptr;
@@ -42,6 +42,7 @@ struct Options : CommonFlags {
     app.add_option("--rpe", rpe, "models: relative positions, as those of vitrine train");
     app.add_flag("--profile", profile, "models: time by op instead of rows");
     app.add_flag("--eager", eager, "models: the peer may not compile, which takes it minutes");
+    app.add_flag("--graph", graph, "models: on cuda or emulated, each of our calls is one captured graph");
     app.add_option("--peer", peer, "python with torch, to compare with (default: $VITRINE_PEER_PYTHON)");
     app.add_option("--peer-script", peer_script, "what it runs (default: tests/bench/peer_torch.py of the sources)");
     app.add_option("--rounds", rounds, "rounds that alternate between us and the peer (default: 7)")
@@ -57,9 +58,11 @@ struct Options : CommonFlags {
 void check_names(const Options& o) {
   check<UsageError>(std::find(kSuites.begin(), kSuites.end(), o.suite) != kSuites.end(),
                     "bench: unknown suite '{}'; did you mean {}?", o.suite, nearest(o.suite, kSuites));
+  check<UsageError>(!o.graph || !o.profile, "bench: --profile looks at ops, which --graph hides");
   if (o.of_models()) return;
-  check<UsageError>(o.model.empty() && o.rpe.empty() && o.batch_size == 0 && !o.profile && !o.eager,
-                    "bench: --model, --batch-size, --rpe, --profile and --eager belong to bench train, infer and rpe");
+  check<UsageError>(
+      o.model.empty() && o.rpe.empty() && o.batch_size == 0 && !o.profile && !o.eager && !o.graph,
+      "bench: --model, --batch-size, --rpe, --profile, --eager and --graph belong to bench train, infer and rpe");
   const std::vector<std::string> names = bench_names();
   // A filter may be part of a label, which only the samples know; one that looks like a name must be close to one.
   const bool part_of_name = std::any_of(names.begin(), names.end(),
@@ -74,7 +77,8 @@ ModelBenchOptions model_options(const Options& o) {
                                                         : ModelSuite::rpe,
                           .model = o.model,
                           .batch = o.batch_size,
-                          .compile = !o.eager};
+                          .compile = !o.eager,
+                          .graph = o.graph};
   if (!o.rpe.empty()) which.rpe = o.rpe;
   return which;
 }

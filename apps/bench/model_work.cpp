@@ -47,6 +47,18 @@ Tensor ModelWork::loss(const Tensor& logits) const {
 }
 
 PhaseTimes ModelWork::run() {
+  if (!setup.graph) return run_ops();
+  if (!graph_)
+    graph_ = CapturedGraph::capture(device, [this] {
+      model_->zero_grad();  // those of the call before would be in the way
+      run_ops();
+    });
+  const double start = now_ms();
+  graph_->replay();
+  return {.forward = now_ms() - start};
+}
+
+PhaseTimes ModelWork::run_ops() {
   PhaseTimes times;
   const double start = now_ms();
   if (!setup.training) {
@@ -96,7 +108,9 @@ double ModelWork::macs() const {
   return sum * double(setup.batch) * (setup.training ? 3 : 1);
 }
 
-std::string ModelWork::label() const { return format("b{}", setup.batch) + (has_rpe() ? ", " + to_string(rpe()) : ""); }
+std::string ModelWork::label() const {
+  return format("b{}", setup.batch) + (has_rpe() ? ", " + to_string(rpe()) : "") + (setup.graph ? ", graph" : "");
+}
 
 std::vector<std::string> ModelWork::no_decay() const {
   std::vector<std::string> names;

@@ -3,6 +3,7 @@
 #include <optional>
 #include <string>
 
+#include "core/captured_graph.h"
 #include "models/deit/deit.h"
 #include "nn/optim/optimizer.h"
 
@@ -14,6 +15,7 @@ struct ModelSetup {
   int64_t batch = 1;
   std::optional<std::string> rpe = {};  ///< empty: the model's own
   bool training = false;
+  bool graph = false;  ///< a call is the replay of a captured graph, all of it counted as forward
 };
 
 /// Milliseconds of the parts of one call; those that an inference lacks are 0.
@@ -35,6 +37,8 @@ class ModelWork {
 
   /// Training: forward, cross-entropy, backward, AdamW in place. Else the logits, unrecorded.
   PhaseTimes run();
+  /// Bytes that the captured graph keeps; 0 without one.
+  size_t graph_bytes() const { return graph_ ? graph_->memory_bytes() : 0; }
   /// "logits", and in training "grad.NAME" of every parameter. Computed in `precision`, or if `exact` by a copy of the
   /// model in that dtype on the CPU.
   nn::NamedTensors outputs(std::optional<Dtype> exact = {});
@@ -44,7 +48,7 @@ class ModelWork {
   bool has_rpe() const { return to_string(rpe()) != "none"; }
   /// Multiply-adds of matrix products in one call; a backward pass counts twice its forward.
   double macs() const;
-  /// "b32", "b32, rpe-1.9-product-ctx-1-k"
+  /// "b32", "b32, rpe-1.9-product-ctx-1-k", "b32, graph"
   std::string label() const;
   /// Names of the parameters that AdamW does not decay.
   std::vector<std::string> no_decay() const;
@@ -57,10 +61,12 @@ class ModelWork {
 
  private:
   Tensor loss(const Tensor& logits) const;
+  PhaseTimes run_ops();
 
   std::unique_ptr<models::DeiT> model_;
   std::unique_ptr<nn::Optimizer> optimizer_;
   Tensor images_, targets_, input_;  // input_: images_ in `precision`
+  std::optional<CapturedGraph> graph_;
 };
 
 }  // namespace vitrine::apps

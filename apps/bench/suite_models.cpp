@@ -82,6 +82,7 @@ class Measurement {
     memory.reset_peak();
     call();
     Memory found{double(memory.stats().peak_bytes - live)};
+    found.tensors += double(work.graph_bytes());
     if (options_.device != Device::cpu()) return found;
     memory.trim();
     found.process = peak_growth(call);
@@ -112,7 +113,11 @@ std::vector<ModelSetup> model_setups(const ModelBenchOptions& options) {
     if (options.rpe) rpes = {options.rpe};
     for (const int64_t batch : batches)
       for (const auto& rpe : rpes)
-        list.push_back({.model = own ? model : options.model, .batch = batch, .rpe = rpe, .training = training});
+        list.push_back({.model = own ? model : options.model,
+                        .batch = batch,
+                        .rpe = rpe,
+                        .training = training,
+                        .graph = options.graph});
   };
   const Rpes few = {std::nullopt, "rpe-1.9-product-ctx-1-k", "rpe-1.9-product-ctx-1-qkv"};
   const Rpes methods = {"none",

@@ -13,6 +13,7 @@ struct ModelBenchOptions {
   int64_t batch = 0;
   std::optional<std::string> rpe = {};
   bool compile = true;  ///< the peer may try its compiler
+  bool graph = false;   ///< our calls are replays of captured graphs
 };
 
 /// The rows: training DeiT-Ti on 32 x 32 images, or inference of DeiT-S, each plain and with relative positions; or

@@ -218,6 +218,10 @@ void add_run_flags(CLI::App& app, TrainRun& run) {
       ->capture_default_str()
       ->check(CLI::Range(0, 64));
   add_name_hash_flag(app, run.hash);
+  app.add_option("--cuda-graph", run.cuda_graph,
+                 "auto, on or off: capture the step as one graph (auto: on cuda; on: on the emulated device too)")
+      ->capture_default_str()
+      ->check(CLI::IsMember({"auto", "on", "off"}));
   app.add_option("--save-every", run.save_every, "seconds between checkpoints within an epoch")
       ->capture_default_str()
       ->check(CLI::NonNegativeNumber);

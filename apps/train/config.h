@@ -69,6 +69,7 @@ struct TrainRun {
   int64_t keep_last = 0;   ///< epochs whose checkpoints stay
   double save_every = 60;  ///< seconds between checkpoints within an epoch
   data::NameHash hash = data::NameHash::verify;
+  std::string cuda_graph = "auto";  ///< whether steps are captured: auto (on cuda), on, off
   Device device;
 };
 

@@ -3,6 +3,7 @@
 #include <sys/resource.h>
 
 #include <chrono>
+#include <iostream>
 
 #include "apps/classifier/progress.h"
 #include "core/allocator.h"
@@ -52,7 +53,7 @@ Json Trainer::estimate() {
   const double loader_alone = rate_alone(loader_);
   data::Epoch batches = loader_.epoch(0);
   Allocator& memory = allocator(run_.device);
-  int64_t taken = -1;  // the first one is not timed: it makes what later ones find made
+  int64_t taken = -graph_.first_steps();  // these are not timed: they make what later ones find made
   double waited = 0;
   Clock::time_point start;
   for (; taken < 1 || (taken < kSteps && seconds_since(start) < kSeconds); ++taken) {
@@ -63,6 +64,7 @@ Json Trainer::estimate() {
     waited += seconds_since(asked);
     step(parts);
   }
+  std::cerr << graph_.take_news();
   const double elapsed = seconds_since(start), step_seconds = elapsed / double(taken);
   const int64_t step_peak = memory.stats().peak_bytes;
 

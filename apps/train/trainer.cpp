@@ -58,6 +58,14 @@ std::string groups_text(const Json& groups) {
   return text;
 }
 
+data::LoaderOptions batches_of(const TrainConfig& config, const TrainRun& run, const data::Dataset& dataset,
+                               const ClassifierSpec& spec) {
+  data::LoaderOptions options =
+      loader_options(config, dataset, spec.preprocessing, *spec.options.num_classes, run.workers);
+  options.memory = pinned_memory(run.device);
+  return options;
+}
+
 }  // namespace
 
 std::string checkpoint_of(const std::string& out) { return out + "/checkpoint.safetensors"; }
@@ -85,7 +93,9 @@ Trainer::Trainer(const TrainConfig& config, const TrainRun& run, const StoredRun
       skipped_(*train_),
       skipped_test_(*test_),
       spec_(spec_of(config_, *train_)),
-      loader_(*train_, loader_options(config_, *train_, spec_.preprocessing, *spec_.options.num_classes, run.workers)),
+      graph_(run.cuda_graph, run.device, rng_,
+             [this](std::span<const data::Batch> parts) { return step_on_device(parts); }),
+      loader_(*train_, batches_of(config_, run, *train_, spec_)),
       log_(run.out, config.model) {
   model_ = spec_.make(run_.device, rng_);
   check_fits(*model_, *train_);
@@ -173,14 +183,27 @@ std::vector<data::Batch> Trainer::next_step(data::Epoch& batches) const {
   return parts;
 }
 
-double Trainer::step(std::span<const data::Batch> parts) {
-  const uint64_t offset = rng_.offset;
-  const double loss = forward_backward(parts).item();
+/// All of a step but its learning rate. Where loss or gradient is not finite, nothing is updated.
+StepTensors Trainer::step_on_device(std::span<const data::Batch> parts) {
+  const Tensor loss = forward_backward(parts);
   const NoGrad no_grad;
   std::vector<Tensor> gradients;
   for (const Tensor& p : parameters_) gradients.push_back(p.grad());
-  const Tensor norm = ops::global_norm(gradients, &norm_cache_);
-  if (!std::isfinite(loss) || !std::isfinite(norm.item())) {
+  const Tensor norm = ops::global_norm(gradients, &norm_cache_), finite = ops::both_finite(loss, norm);
+  optimizer_->update({.gradient_factor = config_.clip_grad > 0 ? ops::clip_factor(norm, config_.clip_grad) : Tensor(),
+                      .condition = finite});
+  if (ema_) ema_->update(finite);
+  return {loss, norm};
+}
+
+double Trainer::step(std::span<const data::Batch> parts, const std::function<void()>& meanwhile) {
+  const uint64_t offset = rng_.offset;
+  optimizer_->set_lr(learning_rate());
+  const StepTensors made = graph_.run(parts);
+  if (meanwhile) meanwhile();
+  const double loss = made.loss.item();
+  if (!std::isfinite(loss) || !std::isfinite(made.norm.item())) {
+    const NoGrad no_grad;
     const std::string cause = first_non_finite(model_->state_dict(), parts, [&] {
       const EnableGrad grad;
       rng_.offset = offset;
@@ -192,8 +215,6 @@ double Trainer::step(std::span<const data::Batch> parts) {
                std::isfinite(loss) ? "the norm of the gradient" : "the loss", at_.epoch, at_.step, cause,
                checkpoint_of(run_.out)));
   }
-  optimizer_->step(learning_rate(), config_.clip_grad > 0 ? ops::clip_factor(norm, config_.clip_grad) : Tensor());
-  if (ema_) ema_->update();
   return loss;
 }
 
@@ -206,16 +227,21 @@ bool Trainer::train_epoch(const std::atomic<bool>& stop) {
   const double seconds_before = at_.seconds;
   Clock::time_point saved = start;
   model_->train(config_.train_mode);
+  std::vector<data::Batch> ahead;  // sent to the device while the step before it ran
+  const auto send_next = [&] {
+    if (graph_.on() && batches.ready(config_.accum)) ahead = next_step(batches), graph_.send(ahead);
+  };
   while (true) {
     const Clock::time_point asked = Clock::now();
-    const std::vector<data::Batch> parts = next_step(batches);
+    const std::vector<data::Batch> parts = ahead.empty() ? next_step(batches) : std::exchange(ahead, {});
     if (parts.empty()) break;
     at_.waited += seconds_since(asked);
-    at_.loss_sum += step(parts);
+    at_.loss_sum += step(parts, send_next);
     ++at_.step;
     at_.seconds = seconds_before + seconds_since(start);
     loader_rate_ = batches.rate();
     skipped_.tell(&progress);
+    if (const std::string news = graph_.take_news(); !news.empty()) progress.clear(), std::cerr << news;
     progress.update(at_.step * images,
                     format("loss {}  {}", significant(at_.loss_sum / double(at_.step)), loader_text()));
     if (at_.step == steps()) break;

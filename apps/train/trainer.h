@@ -10,6 +10,7 @@
 #include "apps/train/config.h"
 #include "apps/train/objective.h"
 #include "apps/train/run_log.h"
+#include "apps/train/step_graph.h"
 #include "nn/optim/ema.h"
 #include "nn/optim/optimizer.h"
 
@@ -64,8 +65,10 @@ class Trainer {
   int64_t steps() const { return loader_.batches() / config_.accum; }  ///< of an epoch
   /// The next config_.accum batches; none after the last.
   std::vector<data::Batch> next_step(data::Epoch& batches) const;
-  /// One step from the mean gradient of batches of equal size. Returns the loss.
-  double step(std::span<const data::Batch> parts);
+  /// One step from the mean gradient of batches of equal size; returns the loss. `meanwhile` is called while the device
+  /// may still be at work.
+  double step(std::span<const data::Batch> parts, const std::function<void()>& meanwhile = {});
+  StepTensors step_on_device(std::span<const data::Batch> parts);
   Tensor forward_backward(std::span<const data::Batch> parts);
   Accuracy test(const std::function<bool(int64_t)>& seen = {});
   double learning_rate() const;
@@ -93,6 +96,7 @@ class Trainer {
   std::unique_ptr<nn::Ema> ema_;
   std::vector<Tensor> parameters_;
   ops::MultiTensorCache norm_cache_;
+  StepGraph graph_;
   data::Loader loader_;
   std::optional<Objective> objective_;
   double loader_rate_ = 0;  ///< images a second, of the epoch that runs

@@ -84,7 +84,8 @@ void launch(const char* name, void (*kernel)(P...), LaunchShape shape, A&&... ar
     const char* text = std::getenv("VITRINE_SYNC");
     return text && *text == '1';
   }();
-  if (wait) check_launch(cudaStreamSynchronize(static_cast<cudaStream_t>(current_stream())), name, "run");
+  if (wait && !stream_records())
+    check_launch(cudaStreamSynchronize(static_cast<cudaStream_t>(current_stream())), name, "run");
 #else
   struct Call {
     void (*kernel)(P...);
@@ -101,7 +102,10 @@ void launch(const char* name, void (*kernel)(P...), LaunchShape shape, A&&... ar
                        std::apply(c.kernel, c.values);
                      },
                  .arguments = &call,
-                 .argument_bytes = sizeof call});
+                 .argument_bytes = sizeof call,
+                 .keep = [](const void* p) -> std::shared_ptr<const void> {
+                   return std::make_shared<const Call>(*static_cast<const Call*>(p));
+                 }});
 #endif
 }
 

@@ -1,6 +1,7 @@
 #include "core/backend.h"
 #include "core/cuda/caching_allocator.h"
 #include "core/cuda/check.h"
+#include "core/cuda/graph.h"
 #include "core/cuda/stream.h"
 
 // The cuda device's side of core/backend.h, on the CUDA runtime.
@@ -33,7 +34,7 @@ Allocator& device_allocator(int index) {
 void copy(void* to, const void* from, size_t bytes) {
   const auto stream = static_cast<cudaStream_t>(cuda::current_stream());
   cuda::check_cuda(cudaMemcpyAsync(to, from, bytes, cudaMemcpyDefault, stream), "copy");
-  cuda::check_cuda(cudaStreamSynchronize(stream), "copy");
+  if (!cuda::stream_records()) cuda::check_cuda(cudaStreamSynchronize(stream), "copy");
 }
 
 const Backend kCuda{
@@ -41,6 +42,7 @@ const Backend kCuda{
     .allocator = device_allocator,
     .copy_bytes = copy,
     .synchronize = [] { cuda::check_cuda(cudaDeviceSynchronize(), "synchronize"); },
+    .graphs = &cuda::kGraphSupport,
 };
 const RegisterBackend register_cuda(DeviceType::cuda, kCuda);
 

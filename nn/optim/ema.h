@@ -16,9 +16,10 @@ class Ema {
       names_.push_back(name);
     }
   }
-  void update() {
+  /// @param condition  where it is false, nothing is changed (ops::both_finite)
+  void update(const Tensor& condition = {}) {
     const NoGrad no_grad;
-    ops::ema_update_(averages_, values_, decay_, &cache_);
+    ops::ema_update_(averages_, values_, decay_, &cache_, condition);
   }
   /// The averages by the names of the weights; the tensors are the live ones.
   NamedTensors state_dict() const {

@@ -1,6 +1,11 @@
 #include "nn/optim/optimizer.h"
 
 #include <algorithm>
+#include <optional>
+#include <utility>
+
+#include "core/captured_graph.h"
+#include "core/upload.h"
 
 namespace vitrine::nn {
 namespace {
@@ -16,7 +21,7 @@ class Lists {
         group_of.push_back(int64_t(g));
       }
     check<ValueError>(!params.empty(), "optimizer: no parameters");
-    schedule = zeros({int64_t(groups_.size()), 2}, {Dtype::f64, params[0].device()});
+    schedule_.emplace(Shape{int64_t(groups_.size()), 2}, TensorOptions{Dtype::f64, params[0].device()});
   }
   /// Zeros in the dtype of the state, one per parameter.
   std::vector<Tensor> states() const {
@@ -32,21 +37,30 @@ class Lists {
   }
   void set_lr(double lr) {
     if (lr == lr_) return;
-    std::vector<double> values;
-    for (const ParameterGroup& g : groups_) values.insert(values.end(), {lr * g.lr_scale, g.weight_decay});
-    schedule.copy_(from_vector(values, schedule.shape(), {.dtype = Dtype::f64}));
-    lr_ = lr;
+    lr_ = lr, changed_ = true;
+    auto* values = schedule_->host().mutable_data<double>();
+    for (const ParameterGroup& g : groups_) *values++ = lr * g.lr_scale, *values++ = g.weight_decay;
+  }
+  /// f64 [groups, 2] on the device: learning rate and decay, as they are now.
+  const Tensor& schedule() {
+    if (capturing(schedule_->device().device())) {
+      schedule_->send();  // recorded, not done: a refused recording must leave the change to be told
+    } else if (std::exchange(changed_, false)) {
+      schedule_->send();
+    }
+    return schedule_->device();
   }
 
   std::vector<std::string> names;
   std::vector<Tensor> params;
   std::vector<int64_t> group_of;
-  Tensor schedule;  // f64 [groups, 2]: learning rate and decay
   ops::MultiTensorCache cache;
 
  private:
   std::vector<ParameterGroup> groups_;
+  std::optional<Upload> schedule_;
   double lr_ = -1;
+  bool changed_ = false;  ///< since the device was told
 };
 
 class AdamW final : public Optimizer {
@@ -58,20 +72,21 @@ class AdamW final : public Optimizer {
         exp_avg_sq_(lists_.states()),
         steps_(zeros({}, {Dtype::f64, lists_.params[0].device()})) {}
 
-  void step(double lr, const Tensor& gradient_factor) override {
+  void set_lr(double lr) override { lists_.set_lr(lr); }
+  void update(const UpdateOptions& options) override {
     const NoGrad no_grad;
-    lists_.set_lr(lr);
     const std::vector<Tensor> grads = lists_.grads();
     ops::adamw_({.params = lists_.params,
                  .grads = grads,
                  .exp_avg = exp_avg_,
                  .exp_avg_sq = exp_avg_sq_,
                  .groups = lists_.group_of},
-                lists_.schedule, steps_,
+                lists_.schedule(), steps_,
                 {.beta1 = config_.beta1,
                  .beta2 = config_.beta2,
                  .eps = config_.eps,
-                 .gradient_factor = gradient_factor,
+                 .gradient_factor = options.gradient_factor,
+                 .condition = options.condition,
                  .cache = &lists_.cache});
   }
   NamedTensors state_dict() const override {
@@ -95,15 +110,16 @@ class Sgd final : public Optimizer {
   Sgd(std::vector<ParameterGroup> groups, const SgdConfig& config)
       : lists_(std::move(groups)), config_(config), momenta_(config.momentum > 0 ? lists_.states() : Gradients()) {}
 
-  void step(double lr, const Tensor& gradient_factor) override {
+  void set_lr(double lr) override { lists_.set_lr(lr); }
+  void update(const UpdateOptions& options) override {
     const NoGrad no_grad;
-    lists_.set_lr(lr);
     const std::vector<Tensor> grads = lists_.grads();
     ops::sgd_({.params = lists_.params, .grads = grads, .momenta = momenta_, .groups = lists_.group_of},
-              lists_.schedule,
+              lists_.schedule(),
               {.momentum = config_.momentum,
                .nesterov = config_.nesterov && config_.momentum > 0,
-               .gradient_factor = gradient_factor,
+               .gradient_factor = options.gradient_factor,
+               .condition = options.condition,
                .cache = &lists_.cache});
   }
   NamedTensors state_dict() const override {

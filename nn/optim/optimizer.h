@@ -22,12 +22,25 @@ std::vector<ParameterGroup> decay_groups(const NamedTensors& parameters, double 
                                                                                      "absolute_pos_embed"},
                                          bool decay_rpe = true);
 
+/// Options of Optimizer::update.
+struct UpdateOptions {
+  Tensor gradient_factor = {};  ///< multiplies every gradient (ops::clip_factor)
+  Tensor condition = {};        ///< where it is false, nothing is changed (ops::both_finite)
+};
+
 /// Updates parameters from their gradients. A parameter without a gradient is left alone.
 class Optimizer {
  public:
   virtual ~Optimizer() = default;
-  /// One step at learning rate `lr`. `gradient_factor`, if defined, multiplies every gradient (ops::clip_factor).
-  virtual void step(double lr, const Tensor& gradient_factor = {}) = 0;
+  /// The learning rate from now on, also of updates in a captured graph: set it as Upload::host() may be written.
+  virtual void set_lr(double lr) = 0;
+  /// One step at the learning rate that was set.
+  virtual void update(const UpdateOptions& options = {}) = 0;
+  /// One step at learning rate `lr`.
+  void step(double lr, const Tensor& gradient_factor = {}) {
+    set_lr(lr);
+    update({.gradient_factor = gradient_factor});
+  }
   /// State by name ("exp_avg.blocks.0.norm1.weight", ..., "step"), to be saved; the tensors are the live ones.
   virtual NamedTensors state_dict() const = 0;
   /// Copies a saved state. @throws ShapeError naming what is missing or does not fit

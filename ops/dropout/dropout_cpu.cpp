@@ -15,7 +15,7 @@ void dropout_range(const T* x, T* y, int64_t begin, int64_t end, DropMask mask) 
   for (int64_t i = begin; i < end; i += kWords) {
     const uint64_t first = uint64_t(i) / 4;
     for (int64_t b = 0; b < kBlocks; ++b) {
-      const Philox block(mask.draw.seed, mask.draw.offset, first + uint64_t(b));
+      const Philox block = mask.draw.block(first + uint64_t(b));
       for (int w = 0; w < 4; ++w) words[4 * b + w] = block.word[w];
     }
     const int64_t n = std::min(kWords, end - i);

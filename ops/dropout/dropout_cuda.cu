@@ -16,7 +16,7 @@ __global__ void dropout_kernel_4(const T* x, T* y, int64_t n, DropMask mask, boo
   using A = accumulate_t<T>;
   const int64_t block = int64_t(blockIdx.x) * blockDim.x + threadIdx.x, first = 4 * block;
   if (first >= n) return;
-  const Philox random(mask.draw.seed, mask.draw.offset, uint64_t(block));
+  const Philox random = mask.draw.block(uint64_t(block));
   const A scale = A(mask.scale);
   if (packed && first + 4 <= n) {
     cuda::Pack<T, 4> v = cuda::load4(x + first);

@@ -1,3 +1,4 @@
+#include "core/cuda/emulator/recording.h"
 #include "ops/matmul/blocked.h"
 #include "ops/matmul/gemm_desc.h"
 #include "ops/matmul/matmul_kernels.h"
@@ -43,6 +44,13 @@ void library(const Tensor& a, const Tensor& b, const Tensor& bias, PackedFactor*
   const onednn::PackedB* layout = packed && desc.batch_dims == 0 ? &up_to_date(*packed, desc, b) : nullptr;
   onednn::gemm(desc, a.raw_data(), b.raw_data(), data_or_null(bias), y.raw_mutable_data(), layout);
 }
+/// On the emulated device, whose memory is the host's. A product that is recorded packs nothing: b may change before it
+/// is replayed.
+void library_emulated(const Tensor& a, const Tensor& b, const Tensor& bias, PackedFactor* packed, Tensor& y) {
+  if (!emulator::recording()) return library(a, b, bias, packed, y);
+  emulator::perform([desc = describe(a, b, bias, y), pa = a.raw_data(), pb = b.raw_data(), pbias = data_or_null(bias),
+                     py = y.raw_mutable_data()] { onednn::gemm(desc, pa, pb, pbias, py); });
+}
 void plain(const Tensor& a, const Tensor& b, const Tensor& bias, Tensor& y) {
   dispatch_floating(y.dtype(), [&]<class T>() {
     blocked_gemm(describe(a, b, bias, y), a.data<T>(), b.data<T>(), bias.defined() ? bias.data<T>() : nullptr,
@@ -50,7 +58,7 @@ void plain(const Tensor& a, const Tensor& b, const Tensor& bias, Tensor& y) {
   });
 }
 const Bind bind_library(product_library, DeviceType::cpu, library);
-const Bind bind_library_emulated(product_library, DeviceType::emulated, library);  // host memory too
+const Bind bind_library_emulated(product_library, DeviceType::emulated, library_emulated);
 const Bind bind_plain(product_plain, DeviceType::cpu, plain);
 
 }  // namespace

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "core/autograd.h"
+#include "core/memory_pool.h"
 #include "ops/multi_tensor/multi_tensor_kernels.h"
 
 namespace vitrine::ops {
@@ -11,6 +12,7 @@ const Tensor& MultiTensorCache::table(std::vector<int64_t> key, Device device,
                                       std::vector<int64_t> (*make)(const std::vector<int64_t>&), int64_t columns) {
   if (!table_.defined() || !(table_.device() == device) || key != key_) {
     const std::vector<int64_t> cells = make(key);
+    const PoolScope outlives_the_step(nullptr);
     table_ = from_data<int64_t>(cells, {int64_t(cells.size()) / columns, columns}).to(device);
     key_ = std::move(key);
   }
@@ -139,6 +141,12 @@ void check_factor(const char* op, const Tensor& factor, Dtype dtype, Device devi
         "{}: gradient_factor {} must be a scalar {} {}", op, factor, state_dtype(dtype), device);
 }
 
+void check_condition(const char* op, const Tensor& condition, Device device) {
+  if (!condition.defined()) return;
+  check(condition.numel() == 1 && condition.dtype() == Dtype::boolean && condition.device() == device,
+        "{}: condition {} must be a scalar bool {}", op, condition, device);
+}
+
 }  // namespace
 
 void adamw_(const AdamWLists& lists, const Tensor& schedule, Tensor& step, const AdamWOptions& options) {
@@ -158,13 +166,15 @@ void adamw_(const AdamWLists& lists, const Tensor& schedule, Tensor& step, const
   check(step.numel() == 1 && step.dtype() == Dtype::f64 && step.device() == device,
         "{}: step {} must be a scalar f64 {}", op, step, device);
   check_factor(op, options.gradient_factor, dtype, device);
+  check_condition(op, options.condition, device);
 
   const NoGrad no_grad;
   Tensor scalars = empty({schedule.size(0), 3}, schedule.options());
-  adamw_scalars(schedule.contiguous(), step, options.beta1, options.beta2, scalars);
+  adamw_scalars(schedule.contiguous(), step, options.condition, options.beta1, options.beta2, scalars);
   MultiTensorCache once;
   const Tensor& table = columns.table(4, lists.groups, options.cache ? *options.cache : once);
-  adamw_step(table, {dtype, scalars, options.gradient_factor}, options.beta1, options.beta2, options.eps);
+  adamw_step(table, {dtype, scalars, options.gradient_factor, options.condition}, options.beta1, options.beta2,
+             options.eps);
 }
 
 void sgd_(const SgdLists& lists, const Tensor& schedule, const SgdOptions& options) {
@@ -182,11 +192,13 @@ void sgd_(const SgdLists& lists, const Tensor& schedule, const SgdOptions& optio
               lists.momenta.empty());
   check_schedule(op, schedule, lists.groups, lists.params.size(), columns.device());
   check_factor(op, options.gradient_factor, dtype, columns.device());
+  check_condition(op, options.condition, columns.device());
 
   const NoGrad no_grad;
   MultiTensorCache once;
   const Tensor& table = columns.table(2, lists.groups, options.cache ? *options.cache : once);
-  sgd_step(table, {dtype, schedule.contiguous(), options.gradient_factor}, options.momentum, options.nesterov);
+  sgd_step(table, {dtype, schedule.contiguous(), options.gradient_factor, options.condition}, options.momentum,
+           options.nesterov);
 }
 
 Tensor global_norm(std::span<const Tensor> tensors, MultiTensorCache* cache) {
@@ -217,6 +229,20 @@ Tensor clip_factor(const Tensor& norm, double max_norm) {
   return factor;
 }
 
+Tensor both_finite(const Tensor& a, const Tensor& b) {
+  constexpr const char* op = "both_finite";
+  const trace::OpScope scope(op);
+  check_defined(op, "a", a);
+  check_defined(op, "b", b);
+  check_same_dtype(op, {{"a", &a}, {"b", &b}});
+  check_same_device(op, {{"a", &a}, {"b", &b}});
+  check<DtypeError>(a.dtype() == Dtype::f32 || a.dtype() == Dtype::f64, "{}: a {} must be f32 or f64", op, a);
+  check(a.numel() == 1 && b.numel() == 1, "{}: a {} and b {} must be scalars", op, a, b);
+  Tensor result = empty({}, {.dtype = Dtype::boolean, .device = a.device()});
+  finite_pair(a, b, result);
+  return result;
+}
+
 Tensor clip_by_norm_(std::span<const Tensor> tensors, double max_norm, MultiTensorCache* cache) {
   constexpr const char* op = "clip_by_norm_";
   const Dtype dtype = dtype_of_list(op, "tensors", tensors);
@@ -232,7 +258,7 @@ Tensor clip_by_norm_(std::span<const Tensor> tensors, double max_norm, MultiTens
 }
 
 void ema_update_(std::span<const Tensor> averages, std::span<const Tensor> values, double decay,
-                 MultiTensorCache* cache) {
+                 MultiTensorCache* cache, const Tensor& condition) {
   constexpr const char* op = "ema_update_";
   const trace::OpScope scope(op);
   check<ValueError>(decay >= 0 && decay <= 1, "{}: decay must be in [0, 1], got {}", op, decay);
@@ -240,9 +266,10 @@ void ema_update_(std::span<const Tensor> averages, std::span<const Tensor> value
   Lists columns(op, averages);
   columns.add("averages", averages, Access::write, dtype);
   columns.add("values", values, Access::read, dtype);
+  check_condition(op, condition, columns.device());
   const NoGrad no_grad;
   MultiTensorCache once;
-  ema_step(columns.table(2, {}, cache ? *cache : once), dtype, decay);
+  ema_step(columns.table(2, {}, cache ? *cache : once), dtype, decay, condition);
 }
 
 }  // namespace vitrine::ops

@@ -35,6 +35,7 @@ struct AdamWLists {
 struct AdamWOptions {
   double beta1 = 0.9, beta2 = 0.999, eps = 1e-8;
   Tensor gradient_factor = {};  ///< a scalar of the state's dtype that multiplies every gradient (clip_factor)
+  Tensor condition = {};        ///< a bool scalar (both_finite): where it is false, nothing is changed
   MultiTensorCache* cache = nullptr;
 };
 /// One AdamW step (Loshchilov, Hutter 2019, "Decoupled weight decay regularization", algorithm 2; rounding as PyTorch):
@@ -57,6 +58,7 @@ struct SgdOptions {
   double momentum = 0;  ///< needs `momenta` if not 0
   bool nesterov = false;
   Tensor gradient_factor = {};  ///< as in AdamWOptions
+  Tensor condition = {};        ///< as in AdamWOptions
   MultiTensorCache* cache = nullptr;
 };
 /// One step of stochastic gradient descent as PyTorch takes it (Sutskever et al. 2013; dampening 0):
@@ -76,14 +78,19 @@ Tensor global_norm(std::span<const Tensor> tensors, MultiTensorCache* cache = nu
 /// @throws DtypeError, ShapeError if norm is not an f32 or f64 scalar, ValueError if max_norm is negative
 Tensor clip_factor(const Tensor& norm, double max_norm);
 
+/// Whether two scalars are finite, such as a loss and the norm of its gradient: bool [] on their device, not read by
+/// the host. @throws ShapeError, DtypeError, DeviceError unless they are f32 or f64 scalars, alike
+Tensor both_finite(const Tensor& a, const Tensor& b);
+
 /// Multiplies all tensors by clip_factor(global_norm(tensors), max_norm) in place.
 /// @return the norm before
 /// @throws as global_norm and clip_factor
 Tensor clip_by_norm_(std::span<const Tensor> tensors, double max_norm, MultiTensorCache* cache = nullptr);
 
 /// Exponential moving average:  average = decay * average + (1 - decay) * value, for lists of one dtype.
+/// @param condition  as in AdamWOptions
 /// @throws as adamw_; ValueError if decay is outside [0, 1]
 void ema_update_(std::span<const Tensor> averages, std::span<const Tensor> values, double decay,
-                 MultiTensorCache* cache = nullptr);
+                 MultiTensorCache* cache = nullptr, const Tensor& condition = {});
 
 }  // namespace vitrine::ops

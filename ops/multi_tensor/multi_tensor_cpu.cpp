@@ -28,8 +28,13 @@ A factor_of(const Tensor& factor) {
   return factor.defined() ? *factor.data<A>() : A(1);
 }
 
-void scalars_of_adamw(const Tensor& schedule, Tensor& step, double beta1, double beta2, Tensor& scalars) {
-  const double t = *step.mutable_data<double>() += 1;
+/// A condition that is not given holds.
+bool holds(const Tensor& condition) { return !condition.defined() || *condition.data<bool>(); }
+
+void scalars_of_adamw(const Tensor& schedule, Tensor& step, const Tensor& condition, double beta1, double beta2,
+                      Tensor& scalars) {
+  const double t = *step.data<double>() + 1;
+  if (holds(condition)) *step.mutable_data<double>() = t;
   const double* from = schedule.data<double>();
   double* to = scalars.mutable_data<double>();
   for (int64_t g = 0; g < schedule.size(0); ++g) {
@@ -53,6 +58,7 @@ void adamw_chunk(const AdamWElement<A> f, int64_t n, T* __restrict p, const T* _
   }
 }
 void adamw(const Tensor& table, const StepArguments& arguments, double beta1, double beta2, double eps) {
+  if (!holds(arguments.condition)) return;
   dispatch_floating(arguments.dtype, [&]<class T>() {
     using A = accumulate_t<T>;
     const A factor = factor_of<A>(arguments.factor);
@@ -73,6 +79,7 @@ void sgd_chunk(const SgdElement<A> f, int64_t n, T* __restrict p, const T* __res
   }
 }
 void sgd(const Tensor& table, const StepArguments& arguments, double momentum, bool nesterov) {
+  if (!holds(arguments.condition)) return;
   dispatch_floating(arguments.dtype, [&]<class T>() {
     using A = accumulate_t<T>;
     const A factor = factor_of<A>(arguments.factor);
@@ -106,6 +113,10 @@ void factor_of_norm(const Tensor& norm, double limit, Tensor& factor) {
     *factor.mutable_data<A>() = f > 1 ? A(1) : f;  // in this order, so that a NaN stays
   });
 }
+void finite(const Tensor& a, const Tensor& b, Tensor& result) {
+  dispatch_sums(a,
+                [&]<class A>() { *result.mutable_data<bool>() = is_finite(*a.data<A>()) && is_finite(*b.data<A>()); });
+}
 void scale(const Tensor& table, Dtype dtype, const Tensor& factor) {
   dispatch_floating(dtype, [&]<class T>() {
     using A = accumulate_t<T>;
@@ -121,7 +132,8 @@ template <class T, class A = accumulate_t<T>>
 void ema_chunk(int64_t n, A decay, A gain, T* __restrict average, const T* __restrict value) {
   for (int64_t i = 0; i < n; ++i) average[i] = T(decay * A(average[i]) + gain * A(value[i]));
 }
-void ema(const Tensor& table, Dtype dtype, double decay) {
+void ema(const Tensor& table, Dtype dtype, double decay, const Tensor& condition) {
+  if (!holds(condition)) return;
   dispatch_floating(dtype, [&]<class T>() {
     using A = accumulate_t<T>;
     for_chunks<2>(table, [=](ChunkRow<2> row, int64_t) {
@@ -136,6 +148,7 @@ const Bind bind_sgd(sgd_step, DeviceType::cpu, sgd);
 const Bind bind_squares(square_sums, DeviceType::cpu, sums_of_squares);
 const Bind bind_norm(norm_of_sums, DeviceType::cpu, norm);
 const Bind bind_factor(norm_factor, DeviceType::cpu, factor_of_norm);
+const Bind bind_finite(finite_pair, DeviceType::cpu, finite);
 const Bind bind_scale(scale_list, DeviceType::cpu, scale);
 const Bind bind_ema(ema_step, DeviceType::cpu, ema);
 

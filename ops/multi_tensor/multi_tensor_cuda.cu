@@ -41,12 +41,15 @@ __device__ void put(T* p, const cuda::Pack<T, N>& pack) {
   }
 }
 
+/// A condition that is not given holds.
+__device__ bool holds(const bool* condition) { return !condition || *condition; }
+
 // Thread g takes group g. `step` is read by all before thread 0 raises it: the barrier separates the two.
-__global__ void adamw_scalars_kernel(const double* schedule, double* step, double beta1, double beta2, double* scalars,
-                                     int64_t groups) {
+__global__ void adamw_scalars_kernel(const double* schedule, double* step, const bool* condition, double beta1,
+                                     double beta2, double* scalars, int64_t groups) {
   const double t = *step + 1;
   __syncthreads();
-  if (threadIdx.x == 0) *step = t;
+  if (threadIdx.x == 0 && holds(condition)) *step = t;
   for (int64_t g = threadIdx.x; g < groups; g += blockDim.x) {
     const double lr = schedule[2 * g], decay = schedule[2 * g + 1];
     scalars[3 * g] = 1 - lr * decay;
@@ -78,8 +81,9 @@ struct AdamWPacks {
   }
 };
 template <class T, class A = accumulate_t<T>>
-__global__ void __launch_bounds__(kBlock)
-    adamw_kernel(const int64_t* table, const double* scalars, const A* factor, double beta1, double beta2, double eps) {
+__global__ void __launch_bounds__(kBlock) adamw_kernel(const int64_t* table, const double* scalars, const A* factor,
+                                                       const bool* condition, double beta1, double beta2, double eps) {
+  if (!holds(condition)) return;
   const ChunkRow<5> row(table, blockIdx.x);
   const AdamWElement<A> element(scalars + 3 * row.group(), beta1, beta2, eps, factor ? *factor : A(1));
   for_packs(row.count(), aligned(row),
@@ -109,8 +113,9 @@ struct SgdPacks {
   }
 };
 template <class T, class A = accumulate_t<T>>
-__global__ void __launch_bounds__(kBlock)
-    sgd_kernel(const int64_t* table, const double* scalars, const A* factor, double momentum, bool nesterov) {
+__global__ void __launch_bounds__(kBlock) sgd_kernel(const int64_t* table, const double* scalars, const A* factor,
+                                                     const bool* condition, double momentum, bool nesterov) {
+  if (!holds(condition)) return;
   const ChunkRow<3> row(table, blockIdx.x);
   const SgdElement<A> element(scalars + 2 * row.group(), momentum, nesterov, factor ? *factor : A(1));
   for_packs(row.count(), aligned(row), SgdPacks<T>{element, row.list<T>(0), row.list<T>(1), row.list<A>(2)});
@@ -149,6 +154,11 @@ __global__ void factor_kernel(const A* norm, A limit, A* factor) {
   *factor = f > 1 ? A(1) : f;  // in this order, so that a NaN stays
 }
 
+template <class A>
+__global__ void finite_kernel(const A* a, const A* b, bool* result) {
+  *result = is_finite(*a) && is_finite(*b);
+}
+
 template <class T, class A = accumulate_t<T>>
 struct ScalePacks {
   T* x;
@@ -182,7 +192,8 @@ struct EmaPacks {
   }
 };
 template <class T, class A = accumulate_t<T>>
-__global__ void __launch_bounds__(kBlock) ema_kernel(const int64_t* table, A decay, A gain) {
+__global__ void __launch_bounds__(kBlock) ema_kernel(const int64_t* table, A decay, A gain, const bool* condition) {
+  if (!holds(condition)) return;
   const ChunkRow<2> row(table, blockIdx.x);
   for_packs(row.count(), aligned(row), EmaPacks<T>{row.list<T>(0), row.list<const T>(1), decay, gain});
 }
@@ -199,21 +210,26 @@ template <class A>
 const A* factor_of(const Tensor& factor) {
   return factor.defined() ? factor.data<A>() : nullptr;
 }
+const bool* condition_of(const Tensor& condition) { return condition.defined() ? condition.data<bool>() : nullptr; }
 
-void scalars_of_adamw(const Tensor& schedule, Tensor& step, double beta1, double beta2, Tensor& scalars) {
+void scalars_of_adamw(const Tensor& schedule, Tensor& step, const Tensor& condition, double beta1, double beta2,
+                      Tensor& scalars) {
   cuda::launch("adamw_scalars", adamw_scalars_kernel, {.grid = 1, .block = 32}, schedule.data<double>(),
-               step.mutable_data<double>(), beta1, beta2, scalars.mutable_data<double>(), schedule.size(0));
+               step.mutable_data<double>(), condition_of(condition), beta1, beta2, scalars.mutable_data<double>(),
+               schedule.size(0));
 }
 void adamw(const Tensor& table, const StepArguments& arguments, double beta1, double beta2, double eps) {
   dispatch_floating(arguments.dtype, [&]<class T>() {
     cuda::launch("adamw_step", adamw_kernel<T>, {.grid = table.size(0), .block = kBlock}, table.data<int64_t>(),
-                 arguments.scalars.data<double>(), factor_of<accumulate_t<T>>(arguments.factor), beta1, beta2, eps);
+                 arguments.scalars.data<double>(), factor_of<accumulate_t<T>>(arguments.factor),
+                 condition_of(arguments.condition), beta1, beta2, eps);
   });
 }
 void sgd(const Tensor& table, const StepArguments& arguments, double momentum, bool nesterov) {
   dispatch_floating(arguments.dtype, [&]<class T>() {
     cuda::launch("sgd_step", sgd_kernel<T>, {.grid = table.size(0), .block = kBlock}, table.data<int64_t>(),
-                 arguments.scalars.data<double>(), factor_of<accumulate_t<T>>(arguments.factor), momentum, nesterov);
+                 arguments.scalars.data<double>(), factor_of<accumulate_t<T>>(arguments.factor),
+                 condition_of(arguments.condition), momentum, nesterov);
   });
 }
 void sums_of_squares(const Tensor& table, Dtype dtype, Tensor& partials) {
@@ -234,17 +250,23 @@ void factor_of_norm(const Tensor& norm, double limit, Tensor& factor) {
                  factor.mutable_data<A>());
   });
 }
+void finite(const Tensor& a, const Tensor& b, Tensor& result) {
+  dispatch_sums(a, [&]<class A>() {
+    cuda::launch("finite_pair", finite_kernel<A>, {.grid = 1, .block = 1}, a.data<A>(), b.data<A>(),
+                 result.mutable_data<bool>());
+  });
+}
 void scale(const Tensor& table, Dtype dtype, const Tensor& factor) {
   dispatch_floating(dtype, [&]<class T>() {
     cuda::launch("scale_list", scale_kernel<T>, {.grid = table.size(0), .block = kBlock}, table.data<int64_t>(),
                  factor.data<accumulate_t<T>>());
   });
 }
-void ema(const Tensor& table, Dtype dtype, double decay) {
+void ema(const Tensor& table, Dtype dtype, double decay, const Tensor& condition) {
   dispatch_floating(dtype, [&]<class T>() {
     using A = accumulate_t<T>;
     cuda::launch("ema_step", ema_kernel<T>, {.grid = table.size(0), .block = kBlock}, table.data<int64_t>(), A(decay),
-                 A(1 - decay));
+                 A(1 - decay), condition_of(condition));
   });
 }
 
@@ -254,6 +276,7 @@ const Bind bind_sgd(sgd_step, cuda::kKernelDevice, sgd);
 const Bind bind_squares(square_sums, cuda::kKernelDevice, sums_of_squares);
 const Bind bind_norm(norm_of_sums, cuda::kKernelDevice, norm);
 const Bind bind_factor(norm_factor, cuda::kKernelDevice, factor_of_norm);
+const Bind bind_finite(finite_pair, cuda::kKernelDevice, finite);
 const Bind bind_scale(scale_list, cuda::kKernelDevice, scale);
 const Bind bind_ema(ema_step, cuda::kKernelDevice, ema);
 

@@ -10,16 +10,19 @@ namespace vitrine::ops {
 /// Elements of a chunk; what one thread block or one CPU task works on.
 inline constexpr int64_t kChunk = 16384;
 
-/// scalars f64 [groups, 3] = {1 - lr wd, lr / (1 - beta1^t), sqrt(1 - beta2^t)} with t = step + 1; step = t.
-inline constinit KernelSlot<void(const Tensor& schedule, Tensor& step, double beta1, double beta2, Tensor& scalars)>
+/// scalars f64 [groups, 3] = {1 - lr wd, lr / (1 - beta1^t), sqrt(1 - beta2^t)} with t = step + 1; step = t unless the
+/// condition is false.
+inline constinit KernelSlot<void(const Tensor& schedule, Tensor& step, const Tensor& condition, double beta1,
+                                 double beta2, Tensor& scalars)>
     adamw_scalars{"adamw_scalars"};
 
-/// What adamw and sgd have in common besides the table: dtype of the parameters, f64 scalars per group, and an optional
-/// factor on the gradients.
+/// What adamw and sgd have in common besides the table: dtype of the parameters, f64 scalars per group, an optional
+/// factor on the gradients, and an optional bool without which nothing is written.
 struct StepArguments {
   Dtype dtype;
   const Tensor& scalars;
   const Tensor& factor;
+  const Tensor& condition;
 };
 /// Lists: p, g, m, v, bf16 copy.
 inline constinit KernelSlot<void(const Tensor& table, const StepArguments& arguments, double beta1, double beta2,
@@ -34,10 +37,19 @@ inline constinit KernelSlot<void(const Tensor& table, Dtype dtype, Tensor& parti
 inline constinit KernelSlot<void(const Tensor& partials, Tensor& norm)> norm_of_sums{"norm_of_sums"};
 /// factor [] = min(1, limit / (norm + 1e-6)).
 inline constinit KernelSlot<void(const Tensor& norm, double limit, Tensor& factor)> norm_factor{"norm_factor"};
+/// result [] = both scalars are finite.
+inline constinit KernelSlot<void(const Tensor& a, const Tensor& b, Tensor& result)> finite_pair{"finite_pair"};
 /// The one list, times factor.
 inline constinit KernelSlot<void(const Tensor& table, Dtype dtype, const Tensor& factor)> scale_list{"scale_list"};
 /// Lists: average, value.
-inline constinit KernelSlot<void(const Tensor& table, Dtype dtype, double decay)> ema_step{"ema_step"};
+inline constinit KernelSlot<void(const Tensor& table, Dtype dtype, double decay, const Tensor& condition)> ema_step{
+    "ema_step"};
+
+/// x - x is 0 for a number and NaN for an infinity or a NaN.
+template <class A>
+VITRINE_HD bool is_finite(A x) {
+  return x - x == A(0);
+}
 
 /// One row of a table.
 template <int kLists>

@@ -26,6 +26,13 @@ std::vector<int64_t> groups_of(size_t tensors) {
   return groups;
 }
 
+/// The condition of an update, which holds unless the attribute says otherwise.
+bool holds(const Attributes& a) { return a.flag("condition", true); }
+Tensor condition_of(const Attributes& a, Device device) {
+  if (!a.find("condition")) return {};
+  return full({}, holds(a), {.dtype = Dtype::boolean, .device = device});
+}
+
 /// Inputs of a spec are `width` tensors per parameter; column c is every width-th from c.
 std::vector<Tensor> column(const Inputs& in, size_t width, size_t c) {
   std::vector<Tensor> result;
@@ -57,23 +64,25 @@ Outputs adamw(const Inputs& in, const Attributes& a) {
   Tensor step = full({}, a.number("step"), {.dtype = Dtype::f64, .device = device}), factor;
   if (a.find("factor")) factor = full({}, a.number("factor"), {.dtype = m[0].dtype(), .device = device});
   const std::vector<int64_t> groups = groups_of(p.size());
-  ops::adamw_({.params = p, .grads = g, .exp_avg = m, .exp_avg_sq = v, .copies = copies, .groups = groups},
-              schedule_on(device), step, {.beta1 = kBeta1, .beta2 = kBeta2, .eps = kEps, .gradient_factor = factor});
+  ops::adamw_(
+      {.params = p, .grads = g, .exp_avg = m, .exp_avg_sq = v, .copies = copies, .groups = groups}, schedule_on(device),
+      step,
+      {.beta1 = kBeta1, .beta2 = kBeta2, .eps = kEps, .gradient_factor = factor, .condition = condition_of(a, device)});
   Outputs out{step};
   for (size_t i = 0; i < p.size(); ++i) {
     out.insert(out.end(), {p[i], m[i], v[i]});
-    if (copies[i].defined() && g[i].defined()) out.push_back(copies[i]);
+    if (copies[i].defined() && g[i].defined() && holds(a)) out.push_back(copies[i]);
   }
   return out;
 }
 Outputs plain_adamw(const Inputs& in, const Attributes& a) {
-  const double t = a.number("step") + 1, factor = a.number("factor", 1.);
+  const double t = a.number("step") + holds(a), factor = a.number("factor", 1.);
   Outputs out{scalar(t, {.dtype = Dtype::f64})};
   const std::vector<Tensor> ps = column(in, 4, 0);
   for (size_t i = 0; i < ps.size(); ++i) {
     const double lr = kSchedule[2 * (i % 2)], decay = kSchedule[2 * (i % 2) + 1];
     Values p = ps[i].to_vector(), m = in[4 * i + 2].to_vector(), v = in[4 * i + 3].to_vector();
-    if (in[4 * i + 1].defined()) {
+    if (in[4 * i + 1].defined() && holds(a)) {
       const Values g = in[4 * i + 1].to_vector();
       for (size_t k = 0; k < p.size(); ++k) {
         m[k] = kBeta1 * m[k] + (1 - kBeta1) * factor * g[k];
@@ -83,7 +92,7 @@ Outputs plain_adamw(const Inputs& in, const Attributes& a) {
       }
     }
     out.insert(out.end(), {like(p, ps[i]), like(m, ps[i]), like(v, ps[i])});
-    if (i != 1 && in[4 * i + 1].defined()) out.push_back(like(p, ps[i]).to(Dtype::bf16));
+    if (i != 1 && in[4 * i + 1].defined() && holds(a)) out.push_back(like(p, ps[i]).to(Dtype::bf16));
   }
   return out;
 }
@@ -105,6 +114,8 @@ std::vector<Sample> adamw_samples(Maker& m) {
   };
   return {sample(two, {{"step", 0.}}, "first step, two groups"),
           sample(two, {{"step", 41.}, {"factor", 0.25}}, "later step, gradients scaled"),
+          sample(two, {{"step", 41.}, {"condition", true}}, "a condition that holds"),
+          sample(two, {{"step", 41.}, {"condition", false}}, "a condition that does not"),
           sample(gap, {{"step", 1.}}, "a scalar and a parameter without gradient"),
           sample(large, {{"step", 3.}}, "longer than a chunk"),
           sample(none, {{"step", 0.}}, "a parameter without elements")};
@@ -121,7 +132,7 @@ Outputs sgd(const Inputs& in, const Attributes& a) {
     for (const Tensor& x : column(in, 3, 2)) b.push_back(state_of(x));
   const std::vector<int64_t> groups = groups_of(p.size());
   ops::sgd_({.params = p, .grads = g, .momenta = b, .groups = groups}, schedule_on(p[0].device()),
-            {.momentum = momentum, .nesterov = a.flag("nesterov", false)});
+            {.momentum = momentum, .nesterov = a.flag("nesterov", false), .condition = condition_of(a, p[0].device())});
   Outputs out;
   out.insert(out.end(), p.begin(), p.end());
   out.insert(out.end(), b.begin(), b.end());
@@ -135,7 +146,7 @@ Outputs plain_sgd(const Inputs& in, const Attributes& a) {
     const double lr = kSchedule[2 * (i % 2)], decay = kSchedule[2 * (i % 2) + 1];
     Values p = ps[i].to_vector(), b = in[3 * i + 2].to_vector();
     const Values g = in[3 * i + 1].to_vector();
-    for (size_t k = 0; k < p.size(); ++k) {
+    for (size_t k = 0; holds(a) && k < p.size(); ++k) {
       const double d = g[k] + decay * p[k];
       b[k] = momentum * b[k] + d;
       p[k] -= lr * (momentum == 0 ? d : a.flag("nesterov", false) ? d + momentum * b[k] : b[k]);
@@ -152,6 +163,8 @@ std::vector<Sample> sgd_samples(Maker& m) {
   return {Sample(two, Attributes{}, "no momentum").values_only(),
           Sample(two, {{"momentum", 0.9}}, "momentum").values_only(),
           Sample(two, {{"momentum", 0.9}, {"nesterov", true}}, "nesterov").values_only(),
+          Sample(two, {{"momentum", 0.9}, {"condition", true}}, "a condition that holds").values_only(),
+          Sample(two, {{"momentum", 0.9}, {"condition", false}}, "a condition that does not").values_only(),
           Sample(none, {{"momentum", 0.9}}, "no elements").values_only()};
 }
 
@@ -186,7 +199,7 @@ Outputs plain_clipped(const Inputs& in, const Attributes& a) {
 Outputs ema(const Inputs& in, const Attributes& a) {
   const NoGrad no_grad;
   const std::vector<Tensor> averages{in[0].detach().clone(), in[2].detach().clone()}, values{in[1], in[3]};
-  ops::ema_update_(averages, values, a.number("decay"));
+  ops::ema_update_(averages, values, a.number("decay"), nullptr, condition_of(a, in[0].device()));
   Outputs out;
   out.insert(out.end(), averages.begin(), averages.end());
   return out;
@@ -196,7 +209,7 @@ Outputs plain_ema(const Inputs& in, const Attributes& a) {
   for (size_t i = 0; i < 4; i += 2) {
     Values average = in[i].to_vector();
     const Values value = in[i + 1].to_vector();
-    for (size_t k = 0; k < value.size(); ++k)
+    for (size_t k = 0; holds(a) && k < value.size(); ++k)
       average[k] = a.number("decay") * average[k] + (1 - a.number("decay")) * value[k];
     out.push_back(like(average, in[i]));
   }
@@ -361,6 +374,9 @@ const Register ema_spec(OpSpec{
       return {Sample({m.normal({5, 7}), m.normal({5, 7}), m.normal({197}), m.normal({197})}, {{"decay", 0.9}},
                      "two tensors")
                   .values_only(),
+              Sample({m.normal({5}), m.normal({5}), m.normal({3}), m.normal({3})},
+                     {{"decay", 0.9}, {"condition", false}}, "a condition that does not hold")
+                  .values_only(),
               Sample({m.normal({0}), m.normal({0}), m.normal({3}), m.normal({3})}, {{"decay", 0.99}}, "one empty")
                   .values_only()};
     },
@@ -368,8 +384,36 @@ const Register ema_spec(OpSpec{
       const std::vector<Tensor> p{m.normal({3})}, q{m.normal({4})};
       return {{[=] { ops::ema_update_(p, p, 1.5); }, "ema_update_: decay must be in [0, 1], got 1.5"},
               {[=] { ops::ema_update_(p, q, 0.5); },
-               "ema_update_: values[0] [4] f64 cpu does not have the shape of [3] f64 cpu"}};
+               "ema_update_: values[0] [4] f64 cpu does not have the shape of [3] f64 cpu"},
+              {[=] { ops::ema_update_(p, p, 0.5, nullptr, p[0]); },
+               "ema_update_: condition [3] f64 cpu must be a scalar bool cpu"}};
     }});
+
+const Register both_finite_spec(OpSpec{
+    .name = "both_finite",
+    .arguments = {"a", "b"},
+    .call = [](const Inputs& in, const Attributes&) -> Outputs {
+      return ops::both_finite(state_of(in[0]), state_of(in[1]));
+    },
+    .reference = [](const Inputs& in, const Attributes&) -> Outputs {
+      return full({}, std::isfinite(in[0].item()) && std::isfinite(in[1].item()), {.dtype = Dtype::boolean});
+    },
+    .samples = [](Maker&) -> std::vector<Sample> {
+      const auto pair = [](double a, double b, const char* label) {
+        const TensorOptions f64{.dtype = Dtype::f64};
+        return Sample({scalar(a, f64), scalar(b, f64)}, Attributes{}, label).values_only();
+      };
+      return {pair(4, -0.5, "both"), pair(NAN, 1, "a is NaN"), pair(1, -INFINITY, "b is infinite"),
+              pair(NAN, INFINITY, "neither")};
+    },
+    .errors = [](Maker& m) -> std::vector<ErrorSample> {
+      const Tensor x = m.normal({2}), one = m.normal({}), half = one.to(Dtype::f16);
+      return {
+          {[=] { ops::both_finite(one, x); }, "both_finite: a [] f64 cpu and b [2] f64 cpu must be scalars"},
+          {[=] { ops::both_finite(half, half); }, "both_finite: a [] f16 cpu must be f32 or f64"},
+          {[=] { ops::both_finite(one, half); }, "both_finite: a [] f64 cpu and b [] f16 cpu have different dtypes"}};
+    },
+    .never_empty = "its arguments are scalars"});
 
 }  // namespace
 }  // namespace vitrine::testing

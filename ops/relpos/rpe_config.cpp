@@ -6,6 +6,8 @@
 #include <mutex>
 #include <tuple>
 
+#include "core/memory_pool.h"
+
 namespace vitrine::ops {
 namespace {
 
@@ -121,6 +123,7 @@ const std::vector<RelposIndex>& rpe_indices(const RpeConfig& config, int64_t hei
   const Key key(config.ratio, config.method, config.clip, height, width, skip, device.type, int(device.index));
   const std::lock_guard lock(mutex);
   if (const auto found = kept.find(key); found != kept.end()) return found->second;
+  const PoolScope outlives_the_step(nullptr);
   std::vector<RelposIndex> indices;
   const IrpeFunction g = IrpeFunction::of_ratio(config.ratio, config.clip);
   for (IrpeMethod method : index_methods(config.method))

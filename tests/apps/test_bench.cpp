@@ -193,8 +193,9 @@ TEST_CASE("bench train: a peer that does not confirm the results gets no ratio",
 TEST_CASE("bench: flags of models and suites that do not exist are refused", "[apps]") {
   const Finished ops = run_program({"bench", "ops", "--model", "deit_micro_patch4_28"});
   CHECK(ops.status == 2);
-  CHECK_THAT(ops.err,
-             Contains("--model, --batch-size, --rpe, --profile and --eager belong to bench train, infer and rpe"));
+  CHECK_THAT(
+      ops.err,
+      Contains("--model, --batch-size, --rpe, --profile, --eager and --graph belong to bench train, infer and rpe"));
   const Finished suite = run_program({"bench", "trian"});
   CHECK(suite.status == 2);
   CHECK_THAT(suite.err, Contains("unknown suite 'trian'; did you mean train?"));

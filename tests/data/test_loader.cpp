@@ -8,6 +8,7 @@
 #include <thread>
 #include <tuple>
 
+#include "core/allocator.h"
 #include "core/error.h"
 #include "data/datasets/formats.h"
 #include "data/loader.h"
@@ -256,6 +257,28 @@ TEST_CASE("what a worker throws reaches the caller when its batch is due", "[uni
     CHECK_THROWS_WITH(epoch.next(), "image 18 is broken");
     CHECK_THROWS_AS(epoch.next(), IoError);
     CHECK(epoch.position() == 4);
+  }
+}
+
+TEST_CASE("a loader makes its batches in the memory it is given, and says when one is ready", "[unit][threads]") {
+  const Fake data(12);
+  const auto memory = std::make_shared<MemoryPool>(Device::cpu(), allocator(Device::cpu()));
+  for (const int workers : {0, 2}) {
+    const Loader loader(data, {.batch_size = 4, .workers = workers, .memory = memory});
+    Epoch epoch = loader.epoch(0);
+    for (int64_t b = 0; b < loader.batches(); ++b) {
+      while (workers && !epoch.ready()) std::this_thread::yield();
+      CHECK(epoch.ready() == (workers > 0));
+      const auto batch = epoch.next();
+      CHECK(batch->images.storage()->pool() == memory.get());
+      CHECK(batch->targets.storage()->pool() == memory.get());
+    }
+    CHECK(!epoch.ready());
+    Epoch other = loader.epoch(1);
+    CHECK(!other.ready(4));  // of 3
+    if (workers == 0) continue;
+    while (!other.ready(2)) std::this_thread::yield();
+    CHECK(!other.ready(3));  // two are made ahead
   }
 }
 

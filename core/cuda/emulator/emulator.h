@@ -1,6 +1,7 @@
 #pragma once
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 
 #include "core/cuda/emulator/vector_types.h"
 #include "core/error.h"
@@ -90,8 +91,9 @@ struct Launch {
   void (*invoke)(const void* arguments);
   const void* arguments;
   size_t argument_bytes;
+  std::shared_ptr<const void> (*keep)(const void* arguments);  ///< a copy, for a recording (emulator/recording.h)
 };
-/// Runs a launch to its end. An empty grid is no work. @throws LaunchError
+/// Runs a launch to its end, or records it. An empty grid is no work. @throws LaunchError
 void run(const Launch& launch);
 
 /// A place in the source, by default the caller's.

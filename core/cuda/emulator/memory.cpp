@@ -5,6 +5,7 @@
 #include <new>
 
 #include "core/cuda/emulator/checker.h"
+#include "core/cuda/emulator/recording.h"
 #include "core/cuda/emulator/sanitizer.h"
 #include "core/cuda/emulator/worker.h"
 
@@ -85,12 +86,12 @@ void device_free(void* pointer) {
 void device_memcpy(void* to, const void* from, size_t bytes) {
   check_range("device_memcpy: destination", to, bytes);
   check_range("device_memcpy: source", from, bytes);
-  if (bytes) memmove(to, from, bytes);
+  if (bytes) perform([=] { memmove(to, from, bytes); });
 }
 
 void device_memset(void* to, int value, size_t bytes) {
   check_range("device_memset", to, bytes);
-  if (bytes) memset(to, value, bytes);
+  if (bytes) perform([=] { memset(to, value, bytes); });
 }
 
 // ---- cp.async: lazy, so that a kernel which does not wait reads NaN -----------------------------------------------

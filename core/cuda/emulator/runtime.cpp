@@ -7,6 +7,7 @@
 #include <thread>
 
 #include "core/cuda/emulator/checker.h"
+#include "core/cuda/emulator/recording.h"
 #include "core/cuda/emulator/sanitizer.h"
 #include "core/cuda/emulator/worker.h"
 
@@ -93,11 +94,8 @@ LaunchState::LaunchState(const Launch& l) : launch(l), blocks(l.grid[0] * l.grid
   }
 }
 
-void run(const Launch& launch) {
-  for (int64_t extent : launch.grid) {
-    if (extent == 0) return;
-  }
-  check_shape(launch);
+namespace {
+void run_now(const Launch& launch) {
   Pool& p = pool();
   if (worker()) throw refused(launch, "a kernel cannot launch another");
   const std::lock_guard lock(p.mutex);
@@ -119,6 +117,19 @@ void run(const Launch& launch) {
   for (size_t i = 0; i < count; ++i) {
     if (!p.workers[i]->message.empty()) throw_failure(launch, *p.workers[i]);
   }
+}
+}  // namespace
+
+void run(const Launch& launch) {
+  for (int64_t extent : launch.grid) {
+    if (extent == 0) return;
+  }
+  check_shape(launch);
+  if (!recording()) return run_now(launch);
+  perform([later = launch, kept = launch.keep(launch.arguments)]() mutable {
+    later.arguments = kept.get();
+    run_now(later);
+  });
 }
 
 namespace {
