@@ -1,6 +1,7 @@
 #include <algorithm>
 
 #include "core/cuda/launch.h"
+#include "core/cuda/math.h"
 #include "core/cuda/vector.h"
 #include "ops/bias_gelu/bias_gelu_kernels.h"
 #include "ops/unary/entries.h"
@@ -9,17 +10,6 @@
 namespace vitrine::ops {
 namespace {
 constexpr int kBlock = 128;
-
-struct Math {
-  template <class A>
-  static VITRINE_HD A exp(A x) {
-    return ::exp(x);
-  }
-  template <class A>
-  static VITRINE_HD A erf(A x) {
-    return ::erf(x);
-  }
-};
 
 template <int kPack, class T>
 __device__ __forceinline__ cuda::Pack<T, kPack> load(const T* p) {
@@ -47,7 +37,7 @@ __global__ void forward_kernel(const T* x, const T* bias, T* y, int64_t packs, i
   cuda::Pack<T, kPack> v = load<kPack>(x + i * kPack);
   const auto b = load<kPack>(bias + i % packs_per_row * kPack);
 #pragma unroll
-  for (int k = 0; k < kPack; ++k) v[k] = T(unary::Gelu().f<Math>(A(v[k]) + A(b[k])));
+  for (int k = 0; k < kPack; ++k) v[k] = T(unary::Gelu().f<cuda::Math>(A(v[k]) + A(b[k])));
   store<kPack>(y + i * kPack, v);
 }
 
@@ -69,7 +59,7 @@ __global__ void backward_kernel(const T* x, const T* bias, const T* dy, T* dx, a
     cuda::Pack<T, kPack> d = load<kPack>(dy + at);
 #pragma unroll
     for (int k = 0; k < kPack; ++k) {
-      const A g = A(d[k]) * unary::Gelu().df<Math>(A(v[k]) + A(b[k]));
+      const A g = A(d[k]) * unary::Gelu().df<cuda::Math>(A(v[k]) + A(b[k]));
       d[k] = T(g);
       sum[k] += g;
     }

@@ -1,28 +1,15 @@
-#include <cmath>
-
 #include "core/elementwise.h"
-#include "core/vector_math.h"
+#include "core/host_math.h"
 #include "ops/binary/binary_kernels.h"
 
 namespace vitrine::ops::binary {
 namespace {
 
-struct Math {
-  template <class A>
-  static A pow(A x, A y) {
-    return std::pow(x, y);
-  }
-  template <class A>
-  static A log(A x) {
-    return vm::log(x);
-  }
-};
-
 template <class E>
 struct Pointwise {
   template <class... A>
   auto operator()(A... x) const {
-    return E().template f<Math>(x...);
+    return E().template f<HostMath>(x...);
   }
 };
 

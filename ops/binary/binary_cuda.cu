@@ -1,25 +1,15 @@
 #include "core/cuda/elementwise.h"
+#include "core/cuda/math.h"
 #include "ops/binary/binary_kernels.h"
 
 namespace vitrine::ops::binary {
 namespace {
 
-struct Math {
-  template <class A>
-  static VITRINE_HD A pow(A x, A y) {
-    return ::pow(x, y);
-  }
-  template <class A>
-  static VITRINE_HD A log(A x) {
-    return ::log(x);
-  }
-};
-
 template <class E>
 struct Pointwise {
   template <class... A>
   __device__ auto operator()(A... x) const {
-    return E().template f<Math>(x...);
+    return E().template f<cuda::Math>(x...);
   }
 };
 

@@ -1,33 +1,20 @@
 #include "core/cuda/elementwise.h"
+#include "core/cuda/math.h"
 #include "ops/binary_cross_entropy/binary_cross_entropy_kernels.h"
 
 // A thread for each pack of neighbours; no thread waits for another.
 namespace vitrine::ops {
 namespace {
 
-struct Math {
-  template <class A>
-  static VITRINE_HD A exp(A x) {
-    return ::exp(x);
-  }
-  template <class A>
-  static VITRINE_HD A log1p(A x) {
-    return ::log1p(x);
-  }
-  template <class A>
-  static VITRINE_HD A sigmoid(A x) {
-    return 1 / (1 + ::exp(-x));
-  }
-};
-
 void forward(const Tensor& x, const Tensor& target, Tensor& losses) {
   dispatch_floating(x.dtype(), [&]<class T>() {
-    cuda::elementwise<accumulate_t<T>, T, T>("binary_cross_entropy_forward", LogisticLoss<Math>(), losses, x, target);
+    cuda::elementwise<accumulate_t<T>, T, T>("binary_cross_entropy_forward", LogisticLoss<cuda::Math>(), losses, x,
+                                             target);
   });
 }
 void backward(const Tensor& dy, const Tensor& x, const Tensor& target, Tensor& dx) {
   dispatch_floating(x.dtype(), [&]<class T>() {
-    cuda::elementwise<T, accumulate_t<T>, T, T>("binary_cross_entropy_backward", LogisticSlope<Math>(), dx, dy, x,
+    cuda::elementwise<T, accumulate_t<T>, T, T>("binary_cross_entropy_backward", LogisticSlope<cuda::Math>(), dx, dy, x,
                                                 target);
   });
 }
