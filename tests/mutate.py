@@ -14,7 +14,8 @@ other memory layouts), the check flavour (race and bounds checker) or a build th
   tests/mutate.py --build build --ops softmax,layer_norm --bounds 20
   tests/mutate.py --report-only
 
-Results go to the JSON file (--json) after every mutant, and as a table into tests/README.md.
+Results go to the JSON file (--json) after every mutant, by the text of the broken file, so that a later run tries only what
+changed; at the end they are a table in tests/README.md.
 """
 import argparse, hashlib, json, os, random, re, shlex, subprocess, sys, tempfile, time
 from pathlib import Path
@@ -211,7 +212,7 @@ def main():
     p.add_argument("--ops", default="", help="folders under ops/ (or core), separated by commas")
     p.add_argument("--bounds", type=int, default=6, help="shifted bounds per file")
     p.add_argument("--minutes", type=float, default=1e9, help="stop starting mutants after this time")
-    p.add_argument("--json", type=Path, default=ROOT / "build" / "mutation.json")
+    p.add_argument("--json", type=Path, default=ROOT / "tests" / "mutation.json")
     p.add_argument("--report-only", action="store_true")
     a = p.parse_args()
     results = json.loads(a.json.read_text()) if a.json.exists() else {"vjps": {}, "kernels": {}}
