@@ -81,8 +81,7 @@ void check_png_size(const std::string& file, const std::vector<uint8_t>& bytes, 
     return int64_t(bytes[at]) << 24 | bytes[at + 1] << 16 | bytes[at + 2] << 8 | bytes[at + 3];
   };
   const int64_t width = number(kWidth), height = number(kWidth + 4);
-  check<IoError>(width == 0 || height <= limits.pixels / width, "{}: has {} x {} pixels, more than the limit of {}",
-                 file, width, height, limits.pixels);
+  if (width > 0 && height > 0) check_pixels(file, height, width, limits);  // else the decoder has a better reason
 }
 
 }  // namespace
@@ -122,9 +121,8 @@ Image decode_image(const std::string& file, const ImageLimits& limits) {
   Source head{bytes};
   const bool known = stbi_info_from_callbacks(&kCallbacks, &head, &width, &height, &stored);
   check<IoError>(known, "{}: {}", file, reason(head));
+  check_pixels(file, height, width, limits);
   const int64_t pixels = int64_t(width) * height;
-  check<IoError>(pixels > 0 && pixels <= limits.pixels, "{}: has {} x {} pixels, more than the limit of {}", file,
-                 width, height, limits.pixels);
   // 4 channels of 16 bits and the filter bytes of an interlaced PNG, doubled, as a growing buffer is.
   constexpr size_t kBytesPerPixel = 32;
   stb::largest_block += kBytesPerPixel * size_t(pixels);

@@ -6,6 +6,7 @@
 #include <string_view>
 
 #include "core/error.h"
+#include "data/image/image_checks.h"
 
 namespace vitrine::data {
 namespace {
@@ -94,8 +95,7 @@ Image decode_pnm(const std::string& file, const std::vector<uint8_t>& bytes, con
   Header header(file, bytes);
   const int64_t width = header.number("width", kMostSide), height = header.number("height", kMostSide);
   const int64_t largest = header.number("largest value", kMostValue), stored = bytes[1] == '6' ? 3 : 1;
-  check<IoError>(width * height <= limits.pixels, "{}: has {} x {} pixels, more than the limit of {}", file, width,
-                 height, limits.pixels);
+  check_pixels(file, height, width, limits);
   const int64_t values = width * height * stored, wide = largest > 255 ? 2 : 1;
   const uint8_t* in = bytes.data() + header.end();
   check<IoError>(int64_t(bytes.size() - header.end()) >= values * wide, "{}: is truncated", file);

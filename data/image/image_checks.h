@@ -19,4 +19,10 @@ inline void check_target(const char* function, int64_t height, int64_t width) {
                     "{}: height {} and width {} must be in [1, {}]", function, height, width, kLargest);
 }
 
+/// Before memory is asked for: whether a file's picture has pixels, and no more than allowed.
+inline void check_pixels(const std::string& file, int64_t height, int64_t width, const ImageLimits& limits) {
+  check<IoError>(height > 0 && width > 0 && height <= limits.pixels / width,
+                 "{}: has {} x {} pixels, more than the limit of {}", file, width, height, limits.pixels);
+}
+
 }  // namespace vitrine::data

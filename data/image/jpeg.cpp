@@ -2,6 +2,8 @@
 
 #include <csetjmp>
 #include <cstdio>
+
+#include "data/image/image_checks.h"
 // after <cstdio>, which it needs
 #include <jerror.h>
 #include <jpeglib.h>
@@ -98,10 +100,9 @@ Image decode_jpeg(const std::string& file, const std::vector<uint8_t>& bytes, co
   Decoder decoder(bytes);
   const bool begun = decoder.begin();  // first: the reason is known afterwards
   check<IoError>(begun, "{}: {}", file, decoder.reason());
-  const int64_t height = decoder.height(), width = decoder.width(), pixels = height * width;
-  check<IoError>(pixels > 0 && pixels <= limits.pixels, "{}: has {} x {} pixels, more than the limit of {}", file,
-                 width, height, limits.pixels);
-  Image image{height, width, 3, std::vector<uint8_t>(size_t(pixels * decoder.channels()))};
+  const int64_t height = decoder.height(), width = decoder.width();
+  check_pixels(file, height, width, limits);
+  Image image{height, width, 3, std::vector<uint8_t>(size_t(height * width * decoder.channels()))};
   const bool done = decoder.read(image.pixels.data());
   check<IoError>(done, "{}: {}", file, decoder.reason());
   if (decoder.channels() == 4) image.pixels = rgb_of_cmyk(image.pixels);

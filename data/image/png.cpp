@@ -6,6 +6,7 @@
 #include <cstring>
 
 #include "core/error.h"
+#include "data/image/image_checks.h"
 
 namespace vitrine::data {
 namespace {
@@ -88,12 +89,11 @@ Image decode_png(const std::string& file, const std::vector<uint8_t>& bytes, con
   Decoder decoder(bytes);
   const bool begun = decoder.begin();  // first: the reason is known afterwards
   check<IoError>(begun, "{}: {}", file, decoder.reason());
-  const int64_t height = decoder.height(), width = decoder.width(), pixels = height * width;
-  check<IoError>(pixels > 0 && pixels <= limits.pixels, "{}: has {} x {} pixels, more than the limit of {}", file,
-                 width, height, limits.pixels);
+  const int64_t height = decoder.height(), width = decoder.width();
+  check_pixels(file, height, width, limits);
   const bool started = decoder.start();
   check<IoError>(started, "{}: {}", file, decoder.reason());
-  Image image{height, width, 3, std::vector<uint8_t>(size_t(3 * pixels))};
+  Image image{height, width, 3, std::vector<uint8_t>(size_t(3 * height * width))};
   std::vector<uint8_t*> rows;
   for (int64_t y = 0; y < height; ++y) rows.push_back(image.row(y));
   const bool done = decoder.read(rows.data());

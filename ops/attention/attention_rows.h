@@ -63,9 +63,10 @@ A exponentiate(A* s, int64_t keys, int64_t padded, A& m) {
   for (int64_t j = 0; j < padded; j += simd::kLanes<A>) largest = simd::max(largest, simd::load(s + j));
   m = simd::horizontal_max<A>(largest);
   if (m == -A(INFINITY)) m = 0;
+  const A shift = m;  // which no store below can be to
   simd::Vec<A> sums{};
   for (int64_t j = 0; j < padded; j += simd::kLanes<A>) {
-    const simd::Vec<A> weights = vm::exp_weight(simd::load(s + j) - m);
+    const simd::Vec<A> weights = vm::exp_weight(simd::load(s + j) - shift);
     simd::store(s + j, weights);
     sums += weights;
   }
