@@ -46,4 +46,14 @@ struct GemmDesc {
   }
 };
 
+/// The same product with as few dimensions as possible: batch dimensions that follow each other in memory merge, and a
+/// batch that shares b becomes rows of a.
+GemmDesc canonical(GemmDesc desc);
+
+/// `x` as a dense batch of rows x columns, in the order (rows or columns first) that its strides already have.
+GemmOperand dense(const GemmDesc& desc, GemmOperand x, int64_t rows, int64_t columns);
+
+/// Whether one matrix of `x` lies as a row-major or column-major library expects it.
+bool has_plain_layout(const GemmOperand& x, int64_t rows, int64_t columns);
+
 }  // namespace vitrine

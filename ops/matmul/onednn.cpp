@@ -51,49 +51,6 @@ class Buffer {
 
 memory::data_type dnnl_type(Dtype t) { return t == Dtype::f32 ? memory::data_type::f32 : memory::data_type::bf16; }
 
-// ---- Descriptions -----------------------------------------------------------------------------------------------
-
-/// Gives dimensions of length 1 the strides of a dense matrix, so that equal products get equal descriptions.
-void normalise(GemmOperand& x, int64_t rows, int64_t columns) {
-  if (columns == 1 && x.row > 0) x.column = 1;
-  if (rows == 1) x.row = x.column == 1 ? columns : 1;
-}
-
-void merge_batch(GemmDesc& d) {
-  int out = 0;
-  for (int i = 0; i < d.batch_dims; ++i) {
-    const int64_t size = d.batch_shape[i];
-    if (size == 1) continue;
-    const bool merges = out > 0 && [&] {
-      for (const GemmOperand* x : {&d.a, &d.b, &d.c})
-        if (x->batch[out - 1] != x->batch[i] * size) return false;
-      return true;
-    }();
-    if (!merges) d.batch_shape[out++] = 1;
-    d.batch_shape[out - 1] *= size;
-    for (GemmOperand* x : {&d.a, &d.b, &d.c}) x->batch[out - 1] = x->batch[i];
-  }
-  d.batch_dims = out;
-  for (int i = out; i < GemmOperand::kMaxBatchDims; ++i)
-    d.batch_shape[i] = d.a.batch[i] = d.b.batch[i] = d.c.batch[i] = 0;
-}
-
-/// The same product with as few dimensions as possible: batch dimensions that follow each other in memory merge, and a
-/// batch that shares b becomes rows of a.
-GemmDesc canonical(GemmDesc d) {
-  merge_batch(d);
-  normalise(d.a, d.m, d.k);
-  normalise(d.b, d.k, d.n);
-  normalise(d.c, d.m, d.n);
-  if (d.batch_dims == 1 && d.b.batch[0] == 0 && d.a.batch[0] == d.m * d.a.row && d.c.batch[0] == d.m * d.c.row) {
-    d.m *= d.batch_shape[0];
-    d.batch_dims = 0;
-    d.batch_shape[0] = d.a.batch[0] = d.c.batch[0] = 0;
-  }
-  if (!d.bias) d.bias_type = Dtype::f32;
-  return d;
-}
-
 void validate(const GemmDesc& d) {
   auto require = [](bool ok, const char* what) {
     if (!ok) throw ValueError(what);
@@ -108,23 +65,6 @@ void validate(const GemmDesc& d) {
   require(!d.bias || !d.accumulate, "onednn::gemm: bias and accumulate exclude each other");
   require(d.c.column == 1 || d.n <= 1, "onednn::gemm: the columns of c are not contiguous");
   require(d.c.row >= d.n || d.m <= 1, "onednn::gemm: the rows of c overlap");
-}
-
-/// `x` as a dense batch of rows x columns, in the order (rows or columns first) that its strides already have.
-GemmOperand dense(const GemmDesc& d, GemmOperand x, int64_t rows, int64_t columns) {
-  const bool transposed = x.row == 1 && x.column != 1;
-  x.row = transposed ? 1 : columns;
-  x.column = transposed ? rows : 1;
-  int64_t stride = rows * columns;
-  for (int i = d.batch_dims - 1; i >= 0; --i) {
-    x.batch[i] = stride;
-    stride *= d.batch_shape[i];
-  }
-  return x;
-}
-
-bool has_plain_layout(const GemmOperand& x, int64_t rows, int64_t columns) {
-  return (x.column == 1 && x.row >= columns) || (x.row == 1 && x.column >= rows);
 }
 
 // ---- Copies -----------------------------------------------------------------------------------------------------
@@ -293,6 +233,49 @@ Prepared::Prepared(const GemmDesc& d, bool pack_b, int thread_count) : asked(d),
   scratch = memory(pd->scratchpad_desc(), engine(), nullptr);
 }
 
+}  // namespace
+
+struct PackedB::Layout {
+  memory values;  ///< null where packing does not help
+  Buffer data;
+
+  /// Packs b for products like `p`, which was described with a packed b.
+  void pack(const Prepared& p, const void* b) {
+    values.reset(nullptr);
+    if (!p.pd) return;
+    const GemmDesc& d = p.asked;
+    const memory::desc packed = p.pd->weights_desc();
+    values = memory(packed, engine(), data.at_least(packed.get_size()));
+    memory from(dnnl_desc(d, d.b, d.k, d.n), engine(), const_cast<void*>(b));
+    dnnl::reorder(from, values).execute(stream(), from, values);
+    stream().wait();
+  }
+};
+
+namespace {
+
+// ---- Wide results -----------------------------------------------------------------------------------------------
+
+/// Rows of a wide result that are computed at a time.
+constexpr int64_t kRowsAtATime = 64;
+
+/// Whether the product runs kRowsAtATime rows at a time, each thread on its own. Kernels write a result in narrow
+/// blocks, a cache line or two of each row; where it is not in the cache, every such line waits for the memory, and no
+/// prefetcher helps. A few rows can be brought to the cache beforehand, in the order of memory. In bf16, whose products
+/// are as fast as the memory, that takes 10 % off a training step of DeiT-Ti (tests/bench/README.md); f32 gains
+/// nothing, and rows below 1 KiB or results that the caches hold would lose.
+bool goes_by_rows(const GemmDesc& d) {
+  const int64_t row = d.n * size_of(d.c.type);
+  return d.a.type == Dtype::bf16 && d.a.column == 1 && d.batch_dims == 0 && !d.accumulate && d.m >= 4 * kRowsAtATime &&
+         row >= 1024 && d.m * row >= 1 << 20;
+}
+
+/// The description of `rows` rows of `d`.
+GemmDesc rows_of(GemmDesc d, int64_t rows) {
+  d.m = rows;
+  return canonical(d);
+}
+
 /// This thread's most recent products. At most kCapacity are kept; the least recently used goes first.
 class Cache {
  public:
@@ -314,6 +297,7 @@ class Cache {
   }
 
   Buffer scratch, a, b, c;
+  PackedB::Layout rows;  ///< b of the product that goes by rows
 
  private:
   static constexpr size_t kCapacity = 128;
@@ -348,41 +332,13 @@ void fill_with_bias(const GemmDesc& d, const void* bias, void* c) {
   copy(d, row, d.c, d.m, d.n, d.bias ? bias : &zero, c);
 }
 
-}  // namespace
-
-struct PackedB::Layout {
-  memory values;  ///< null where packing does not help
-  Buffer data;
-};
-
-PackedB::PackedB(const GemmDesc& desc, const void* b) : layout_(std::make_unique<Layout>()) {
-  validate(desc);
-  if (desc.batch_dims != 0) throw ValueError("onednn::PackedB: b has batch dimensions");
-  const GemmDesc d = canonical(desc);
-  if (d.m * d.n * d.k == 0 || !has_plain_layout(d.b, d.k, d.n)) return;
-  const auto pd = describe(d, true);
-  if (!is_fast(pd, d.a.type)) return;
-  const memory::desc packed = pd->weights_desc();
-  layout_->values = memory(packed, engine(), layout_->data.at_least(packed.get_size()));
-  memory from(dnnl_desc(d, d.b, d.k, d.n), engine(), const_cast<void*>(b));
-  dnnl::reorder(from, layout_->values).execute(stream(), from, layout_->values);
-  stream().wait();
-}
-
-PackedB::~PackedB() = default;
-PackedB::PackedB(PackedB&&) noexcept = default;
-PackedB& PackedB::operator=(PackedB&&) noexcept = default;
-
-void gemm(const GemmDesc& desc, const void* a, const void* b, const void* bias, void* c, const PackedB* packed) {
-  validate(desc);
-  if (desc.m == 0 || desc.n == 0 || desc.batch_count() == 0) return;
-  if (desc.k == 0) return fill_with_bias(desc, bias, c);
-  const GemmDesc d = canonical(desc);
+/// Runs a canonical product whose sizes are not 0.
+void run(const GemmDesc& d, const void* a, const void* b, const void* bias, void* c, const PackedB::Layout* packed) {
   Cache& cached = cache();
   Prepared* p = nullptr;
-  if (packed && packed->layout().values && d.batch_dims == 0) {
+  if (packed && d.batch_dims == 0) {
     p = &cached.find(d, true);
-    if (!p->pd || p->pd->weights_desc() != packed->layout().values.get_desc()) p = nullptr;
+    if (!p->pd || p->pd->weights_desc() != packed->values.get_desc()) p = nullptr;
   }
   const bool use_packed = p != nullptr;
   if (!p) p = &cached.find(d, false);
@@ -408,7 +364,7 @@ void gemm(const GemmDesc& desc, const void* a, const void* b, const void* bias, 
   if (r.bias) p->bias.set_data_handle(const_cast<void*>(bias));
   // The C interface takes the arguments as an array, where the C++ one builds a map on every call.
   const dnnl_exec_arg_t arguments[] = {{DNNL_ARG_SRC, p->a.get()},
-                                       {DNNL_ARG_WEIGHTS, use_packed ? packed->layout().values.get() : p->b.get()},
+                                       {DNNL_ARG_WEIGHTS, use_packed ? packed->values.get() : p->b.get()},
                                        {DNNL_ARG_DST, p->c.get()},
                                        {DNNL_ARG_SCRATCHPAD, p->scratch.get()},
                                        {DNNL_ARG_BIAS, r.bias ? p->bias.get() : nullptr}};
@@ -416,6 +372,54 @@ void gemm(const GemmDesc& desc, const void* a, const void* b, const void* bias, 
                           "onednn::gemm: execution failed");
   stream().wait();
   if (p->copy_c) copy(d, r.c, d.c, d.m, d.n, out, c);
+}
+
+/// Runs a product that goes_by_rows. False if oneDNN has no fast code for its parts.
+bool run_by_rows(const GemmDesc& d, const void* a, const void* b, const void* bias, void* c,
+                 const PackedB::Layout* packed) {
+  if (!packed) {
+    PackedB::Layout& mine = cache().rows;
+    mine.pack(cache().find(rows_of(d, kRowsAtATime), true), b);
+    if (!mine.values) return false;
+    packed = &mine;
+  }
+  const int64_t row_a = d.a.row * size_of(d.a.type), row_c = d.c.row * size_of(d.c.type);
+  const int64_t line = d.n * size_of(d.c.type);
+  parallel_for(d.m, kRowsAtATime, [&](int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; i += kRowsAtATime) {
+      const int64_t rows = std::min(kRowsAtATime, end - i);
+      char* const to = static_cast<char*>(c) + i * row_c;
+      for (int64_t r = 0; r < rows; ++r)
+        for (int64_t at = 0; at < line; at += 64) __builtin_prefetch(to + r * row_c + at, 1);
+      run(rows_of(d, rows), static_cast<const char*>(a) + i * row_a, b, bias, to, packed);
+    }
+  });
+  return true;
+}
+
+}  // namespace
+
+PackedB::PackedB(const GemmDesc& desc, const void* b) : layout_(std::make_unique<Layout>()) {
+  validate(desc);
+  if (desc.batch_dims != 0) throw ValueError("onednn::PackedB: b has batch dimensions");
+  GemmDesc d = canonical(desc);
+  if (d.m * d.n * d.k == 0) return;
+  if (goes_by_rows(d)) d = rows_of(d, kRowsAtATime);
+  layout_->pack(cache().find(d, true), b);
+}
+
+PackedB::~PackedB() = default;
+PackedB::PackedB(PackedB&&) noexcept = default;
+PackedB& PackedB::operator=(PackedB&&) noexcept = default;
+
+void gemm(const GemmDesc& desc, const void* a, const void* b, const void* bias, void* c, const PackedB* packed) {
+  validate(desc);
+  if (desc.m == 0 || desc.n == 0 || desc.batch_count() == 0) return;
+  if (desc.k == 0) return fill_with_bias(desc, bias, c);
+  const GemmDesc d = canonical(desc);
+  const PackedB::Layout* const layout = packed && packed->layout().values ? &packed->layout() : nullptr;
+  if (goes_by_rows(d) && run_by_rows(d, a, b, bias, c, layout)) return;
+  run(d, a, b, bias, c, layout);
 }
 
 Plan plan(const GemmDesc& desc) {
