@@ -196,6 +196,11 @@ StepTensors Trainer::step_on_device(std::span<const data::Batch> parts) {
   return {loss, norm};
 }
 
+void Trainer::diverged(const std::string& what) const {
+  throw Error(
+      format("train: {}. {} is older, and good. Try a lower --lr, or --clip-grad 1", what, checkpoint_of(run_.out)));
+}
+
 double Trainer::step(std::span<const data::Batch> parts, const std::function<void()>& meanwhile) {
   const uint64_t offset = rng_.offset;
   optimizer_->set_lr(learning_rate());
@@ -209,11 +214,8 @@ double Trainer::step(std::span<const data::Batch> parts, const std::function<voi
       rng_.offset = offset;
       forward_backward(parts);
     });
-    throw Error(
-        format("train: {} is not finite at epoch {}, step {}: {}. {} is older, and good. Try a lower --lr, or "
-               "--clip-grad 1",
-               std::isfinite(loss) ? "the norm of the gradient" : "the loss", at_.epoch, at_.step, cause,
-               checkpoint_of(run_.out)));
+    diverged(format("{} is not finite at epoch {}, step {}: {}",
+                    std::isfinite(loss) ? "the norm of the gradient" : "the loss", at_.epoch, at_.step, cause));
   }
   return loss;
 }
@@ -269,6 +271,8 @@ void Trainer::end_epoch() {
   check_finite_weights(format("train: after epoch {}", at_.epoch), model_->state_dict());
   const double lr = learning_rate(), images = double(loader_.batches() * config_.batch_size);
   const Accuracy raw = test();
+  if (!std::isfinite(raw.loss))
+    diverged(format("the test loss is not finite after epoch {}, though every weight is", at_.epoch));
   std::optional<Accuracy> averaged;
   if (ema_) {
     const AveragedWeights scope(*model_, *ema_);

@@ -65,6 +65,7 @@ class Trainer {
   int64_t steps() const { return loader_.batches() / config_.accum; }  ///< of an epoch
   /// The next config_.accum batches; none after the last.
   std::vector<data::Batch> next_step(data::Epoch& batches) const;
+  [[noreturn]] void diverged(const std::string& what) const;
   /// One step from the mean gradient of batches of equal size; returns the loss. `meanwhile` is called while the device
   /// may still be at work.
   double step(std::span<const data::Batch> parts, const std::function<void()>& meanwhile = {});

@@ -7,6 +7,7 @@
 #include "data/checkpoint/safetensors.h"
 #include "data/image/image.h"
 #include "models/classifier.h"
+#include "ops/unary/unary.h"
 #include "tests/apps/tiny_runs.h"
 #include "tests/support/catch.h"
 
@@ -307,8 +308,18 @@ TEST_CASE("train: what is wrong is said once, with the right status", "[apps]") 
   CHECK(fails(train_words(data, folder.write("file", "x") + "/run"), "cannot be made") == 3);
   CHECK(fails(train_words(data, out, {"--lr", "1e9", "--warmup-epochs", "0"}), "the loss is not finite") == 1);
   std::filesystem::remove_all(out);
-
   REQUIRE(run_program(train_words(data, out, {"--epochs", "1"})).status == 0);
+  {  // Head weights so large that one step, whose own loss is finite, takes the others where products overflow.
+    data::Safetensors steep{.tensors = data::read_safetensors(out + "/best.safetensors").tensors};
+    for (auto& [name, t] : steep.tensors)
+      if (name == "head.weight") t = ops::mul(t, 1e12);
+    const std::string weights = folder.file("steep.safetensors");
+    data::write_safetensors(weights, steep);
+    CHECK(fails(train_words(data, folder.file("steep"),
+                            {"--finetune", weights, "--lr", "1e9", "--opt", "sgd", "--warmup-epochs", "0", "--epochs",
+                             "1", "--batch-size", "96", "--clip-grad", "0"}),
+                "the test loss is not finite after epoch 0, though every weight is") == 1);
+  }
   CHECK(fails(train_words(data, out), "holds a run already; add --resume") == 2);
   CHECK(fails(train_words(data, out, {"--resume", "--epochs", "1", "--lr", "0.5"}), "--lr 0.001, not 0.5") == 2);
   CHECK(fails(train_words(data, out, {"--resume", "--epochs", "1", "--model", "deit_tiny_patch4_32"}),
