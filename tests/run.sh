@@ -13,6 +13,7 @@ install_packages "${build_packages[@]}" catch2 || echo "Going on with what is th
 
 jobs=$(nproc)
 passed=0 failed=0 skipped=0 broken=0
+objects=""  # where release was built: the other presets take from there what they would compile in the same way
 run_preset() {
   local preset=$1 folder=build log
   if [ "$preset" != release ]; then folder=build-$preset; fi
@@ -20,8 +21,10 @@ run_preset() {
   local cuda=OFF  # the cuda device has a script of its own, tests/gpu.sh
   mkdir -p "$folder"
   log=$folder/build.log
-  cmake -S . -B "$folder" -G Ninja -DVITRINE_PRESET="$preset" -DVITRINE_CUDA=$cuda -DVITRINE_TESTS=ON >"$log" 2>&1 || { cat "$log"; return 1; }
+  cmake -S . -B "$folder" -G Ninja -DVITRINE_PRESET="$preset" -DVITRINE_CUDA=$cuda -DVITRINE_TESTS=ON \
+    -DVITRINE_OBJECTS="$(if [[ $preset =~ ^(asan|check)$ ]]; then echo "$objects"; fi)" >"$log" 2>&1 || { cat "$log"; return 1; }
   cmake --build "$folder" -j "$jobs" >>"$log" 2>&1 || { grep -E "error|FAILED" "$log" | head -40; return 1; }
+  if [ "$preset" = release ]; then objects=$PWD/build; fi
   echo "== $preset: testing"
   log=$folder/ctest.log
   local start=$SECONDS

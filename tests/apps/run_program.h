@@ -56,10 +56,13 @@ struct Finished {
   }
 };
 
+/// The path of the program `vitrine` of this build, which lies beside the tests.
+inline std::string program() { return std::filesystem::read_symlink("/proc/self/exe").parent_path() / "vitrine"; }
+
 /// Runs the program `vitrine` of this build, without a shell, and waits for it.
 inline Finished run_program(std::vector<std::string> arguments) {
   const ScratchFolder folder("run");
-  arguments.insert(arguments.begin(), VITRINE_PROGRAM);
+  arguments.insert(arguments.begin(), program());
   std::vector<char*> argv;
   for (std::string& a : arguments) argv.push_back(a.data());
   argv.push_back(nullptr);

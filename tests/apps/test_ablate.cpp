@@ -79,7 +79,7 @@ TEST_CASE("ablate: the table says what its runs reached, and they are those of t
   CHECK(more.json()["rows"][3]["runs"].size() == 3);
 }
 
-TEST_CASE("ablate: killed again and again, it goes on and ends with the same table", "[apps][ablate]") {
+TEST_CASE("ablate: killed again and again, it goes on and ends with the same table", "[apps][ablate][plain]") {
   const ScratchFolder folder("ablatekill");
   const TinyMnist data(folder);
   const Finished whole = run_program(ablate_words(data, folder.file("whole")));

@@ -91,6 +91,17 @@ TEST_CASE("program: gradcheck ends with status 1 when a gradient is wrong", "[ap
   CHECK(failed > 0);
 }
 
+TEST_CASE("program: OpenMP's threads spin for a bounded time, or as the user says", "[apps]") {
+  setenv("OMP_DISPLAY_ENV", "verbose", 1);
+  setenv("GOMP_SPINCOUNT", "77", 1);
+  const std::string chosen = run_program({"--version"}).err;
+  unsetenv("GOMP_SPINCOUNT");
+  const std::string bounded = run_program({"--version"}).err;
+  unsetenv("OMP_DISPLAY_ENV");
+  CHECK_THAT(chosen, Contains("GOMP_SPINCOUNT = '77'") && !Contains("GOMP_SPINCOUNT = '10000'"));
+  CHECK_THAT(bounded, Contains("GOMP_SPINCOUNT = '10000'"));
+}
+
 TEST_CASE("program: an argument that is also a command's name stays an argument", "[apps]") {
   const Finished unknown = run_program({"bench", "ops", "--nonsense"});
   CHECK(unknown.status == 2);

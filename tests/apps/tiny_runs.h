@@ -62,14 +62,15 @@ struct TinyFolder {
 
 /// Runs the program and sends it `signal` after so many milliseconds. Returns its exit status, 128 + signal if killed.
 inline int run_and_signal(const std::vector<std::string>& arguments, int milliseconds, int signal) {
-  std::vector<char*> words = {const_cast<char*>(VITRINE_PROGRAM)};
+  const std::string path = program();
+  std::vector<char*> words = {const_cast<char*>(path.c_str())};
   for (const std::string& a : arguments) words.push_back(const_cast<char*>(a.c_str()));
   words.push_back(nullptr);
   const pid_t pid = fork();
   if (pid == 0) {
     const int null = open("/dev/null", O_WRONLY);
     dup2(null, 1), dup2(null, 2);
-    execv(VITRINE_PROGRAM, words.data());
+    execv(path.c_str(), words.data());
     _exit(127);
   }
   usleep(useconds_t(milliseconds) * 1000);

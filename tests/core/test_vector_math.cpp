@@ -147,7 +147,9 @@ void check_all(uint32_t step) {
 
 }  // namespace
 
-TEST_CASE("vector math: every 97th float is within its bound of the C library in double", "[unit]") { check_all(97); }
+TEST_CASE("vector math: every 97th float is within its bound of the C library in double", "[unit][plain]") {
+  check_all(97);
+}
 
 TEST_CASE("vector math: every float is within its bound of the C library in double", "[.][slow]") { check_all(1); }
 

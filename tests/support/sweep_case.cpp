@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "core/allocator.h"
+#include "core/cuda/emulator/emulator.h"
 
 namespace vitrine::testing {
 namespace {
@@ -26,7 +27,6 @@ uint64_t seed_of(const std::string& name) {
   return h;
 }
 
-#ifdef VITRINE_CHECK
 int64_t input_elements(const Sample& sample) {
   int64_t n = 0;
   for (const Tensor& x : sample.inputs) n += x.defined() ? x.numel() : 0;
@@ -42,7 +42,6 @@ void keep_small(std::vector<Sample>& samples) {
   const int64_t limit = std::max(kSmall, input_elements(*least));
   std::erase_if(samples, [&](const Sample& s) { return input_elements(s) > limit; });
 }
-#endif
 
 }  // namespace
 
@@ -113,9 +112,7 @@ std::vector<Sample> sweep_samples(const OpSpec& spec) {
   Maker maker(seed_of(spec.name));
   std::vector<Sample> samples = spec.samples ? spec.samples(maker) : std::vector<Sample>();
   std::erase_if(samples, [](const Sample& s) { return s.benchmark; });
-#ifdef VITRINE_CHECK
-  keep_small(samples);
-#endif
+  if (emulator::flavour() == emulator::Flavour::check) keep_small(samples);
   return samples;
 }
 
