@@ -28,12 +28,6 @@ struct StridedPlan {
     if (dims == 0) return;
     for (int k = 0; k < K; ++k) out[k] += i * strides[k][0];  // no division: i < numel
   }
-  /// Every operand is one dense run.
-  VITRINE_HD bool dense() const {
-    for (int k = 0; k < K; ++k)
-      if (dims > 1 || (dims == 1 && strides[k][0] != 1)) return false;
-    return true;
-  }
 };
 
 /// The strides with which `x` is read when broadcast to `shape`.

@@ -23,6 +23,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 BARRIER = re.compile(r"(?:cuda::)?(?:__syncthreads\(\)|__syncwarp\([^()]*\)|cp_async_wait(?:_all)?(?:<[^<>]*>)?\([^()]*\))")
 BOUND = re.compile(r"(?<=[\w)\]]) (<|>=) (?=[\w(])")
+INCLUDE = re.compile(r'^#include "([^"]+)"', re.M)
 DEVICE_FUNCTION = re.compile(r"__global__|__device__|VITRINE_HD")
 RELEASE_TESTS = ["sweep 4 emulated*", "sweep 10 emulated*", "sweep 5 emulated*"]
 CHECK_TESTS = ["sweep 4 emulated*", "sweep 5 emulated*"]
@@ -131,6 +132,17 @@ class Flavour:
         return ""
 
 
+def included(file):
+    """The headers of this repository that a file includes, or their headers, and so on."""
+    found, left = set(), [file]
+    while left:
+        for header in INCLUDE.findall((ROOT / left.pop()).read_text()):
+            if header not in found and (ROOT / header).exists():
+                found.add(header)
+                left.append(header)
+    return found
+
+
 def kernel_files(flavour, wanted):
     """(file to break, kernel file to compile, ops to run) for each kernel file, and for the shared device headers."""
     result = []
@@ -144,7 +156,7 @@ def kernel_files(flavour, wanted):
     for path in sorted(ROOT.glob("ops/*/*_cuda.h")):  # device code that several kernel files share
         header, folder = str(path.relative_to(ROOT)), path.parent.name
         own = [f for f in sorted(flavour.commands) if f.startswith(f"ops/{folder}/")]
-        user = ([f for f in own if f'"{header}"' in (ROOT / f).read_text()] + [f"ops/{folder}/{folder}_cuda.cu"])[0]
+        user = next((f for f in own if header in included(f)), f"ops/{folder}/{folder}_cuda.cu")
         if (not wanted or folder in wanted) and DEVICE_FUNCTION.search(path.read_text()) and user in own:
             result.append((header, user, [folder]))
     if not wanted or "core" in wanted:

@@ -130,6 +130,7 @@ std::vector<Sample> samples(Maker& m) {
           padding),
       mma("rpe-1.5-cross-ctx-0-vk", {4, 1, 1}, 1, 2, 32, "a row that sees no key, head size 32", {}, blind),
       mma("rpe-2.0-product-ctx-1-qkv", {5, 5, 1}, 1, 1, 32, "more buckets than a tile"),
+      mma("rpe-15.5-quant-ctx-1-qkv", {2, 3, 1}, 1, 1, 32, "as many buckets as a tile has rows"),
       mma("rpe-3.5-product-ctx-1-qkv", {2, 2, 1}, 1, 1, 32, "more buckets than shared memory holds"),
       mma("rpe-1.9-product-bias-0-qk", {4, 4, 1}, 1, 2, 32, "bias, head size 32"),
       mma("rpe-1.9-cross-bias-1-qk", {5, 14, 0}, 1, 1, 32, "bias, cross, two tiles", dropped).reduces(256),

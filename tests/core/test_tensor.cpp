@@ -168,7 +168,7 @@ TEST_CASE("sum_to reduces the dims that were broadcast", "[unit][emulated]") {
 TEST_CASE("plans merge what is contiguous", "[unit]") {
   const Tensor x = counted({2, 3, 4});
   CHECK(make_plan<1>(x.shape(), {x.strides()}).dims == 1);
-  CHECK(make_plan<1>(x.shape(), {x.strides()}).dense());
+  CHECK(make_plan<1>(x.shape(), {x.strides()}).strides[0][0] == 1);
   const Tensor t = x.transpose(1, 2);
   CHECK(make_plan<2>(t.shape(), {t.strides(), x.transpose(1, 2).strides()}).dims == 3);
   CHECK(make_plan<1>({}, {Shape{}}).numel == 1);
