@@ -22,7 +22,7 @@ run_preset() {
   mkdir -p "$folder"
   log=$folder/build.log
   cmake -S . -B "$folder" -G Ninja -DVITRINE_PRESET="$preset" -DVITRINE_CUDA=$cuda -DVITRINE_TESTS=ON \
-    -DVITRINE_OBJECTS="$(if [[ $preset =~ ^(asan|check)$ ]]; then echo "$objects"; fi)" >"$log" 2>&1 || { cat "$log"; return 1; }
+    -DVITRINE_OBJECTS="$objects" >"$log" 2>&1 || { cat "$log"; return 1; }
   cmake --build "$folder" -j "$jobs" >>"$log" 2>&1 || { grep -E "error|FAILED" "$log" | head -40; return 1; }
   if [ "$preset" = release ]; then objects=$PWD/build; fi
   echo "== $preset: testing"
