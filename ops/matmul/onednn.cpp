@@ -262,8 +262,8 @@ constexpr int64_t kRowsAtATime = 64;
 /// Whether the product runs kRowsAtATime rows at a time, each thread on its own. Kernels write a result in narrow
 /// blocks, a cache line or two of each row; where it is not in the cache, every such line waits for the memory, and no
 /// prefetcher helps. A few rows can be brought to the cache beforehand, in the order of memory. In bf16, whose products
-/// are as fast as the memory, that takes 10 % off a training step of DeiT-Ti (tests/bench/README.md); f32 gains
-/// nothing, and rows below 1 KiB or results that the caches hold would lose.
+/// are as fast as the memory, that takes 10 % off a training step of DeiT-Ti on a processor with AMX, where f32 gains
+/// nothing and narrow results gain nothing or lose (tests/bench/README.md).
 bool goes_by_rows(const GemmDesc& d) {
   const int64_t row = d.n * size_of(d.c.type);
   return d.a.type == Dtype::bf16 && d.a.column == 1 && d.batch_dims == 0 && !d.accumulate && d.m >= 4 * kRowsAtATime &&
@@ -425,8 +425,10 @@ void gemm(const GemmDesc& desc, const void* a, const void* b, const void* bias, 
 Plan plan(const GemmDesc& desc) {
   validate(desc);
   if (desc.m * desc.n * desc.k * desc.batch_count() == 0) return {"none", false, false, false};
-  const Prepared& p = cache().find(canonical(desc), false);
-  return {p.pd ? p.pd->impl_info_str() : "blocked", p.copy_a, p.copy_b, p.copy_c};
+  const GemmDesc d = canonical(desc);
+  const Prepared* p = goes_by_rows(d) ? &cache().find(rows_of(d, kRowsAtATime), true) : nullptr;
+  if (!p || !p->pd) p = &cache().find(d, false);
+  return {p->pd ? p->pd->impl_info_str() : "blocked", p->copy_a, p->copy_b, p->copy_c};
 }
 
 std::string implementation(const GemmDesc& desc) { return plan(desc).implementation; }
