@@ -50,7 +50,7 @@ struct Optimizer {
 
 }  // namespace
 
-std::vector<BenchRow> bench_adamw(const BenchOptions& options) {
+std::vector<BenchRow> bench_adamw(const BenchOptions& options, Peaks& peaks) {
   BenchRow row;
   row.name = kAdamW, row.sample = "DeiT-S", row.device = to_string(options.device), row.dtype = "f32";
   row.direction = "forward";
@@ -83,6 +83,7 @@ std::vector<BenchRow> bench_adamw(const BenchOptions& options) {
   race(options, sides, row);
   // Reads parameter, gradient and two moments, writes all but the gradient.
   row.gbytes_per_s = 7 * 4 * optimizer.count / (row.ms * 1e-3) * 1e-9;
+  if (options.device == Device::cpu()) row.percent_of_dram = 100 * row.gbytes_per_s * 1e9 / peaks.dram();
   return {row};
 }
 

@@ -93,6 +93,11 @@ double Peaks::bandwidth(double bytes) {
   return at->second;
 }
 
+double Peaks::dram() {
+  if (dram_ == 0) dram_ = measure_bandwidth(int64_t(1) << 29);
+  return dram_;
+}
+
 double Peaks::percent(double flops_count, double bytes, Dtype dtype, double ms) {
   const double by_flops = is_product(flops_count, bytes) ? flops_count / flops(dtype) : 0;
   return 100 * std::max(by_flops, bytes / bandwidth(bytes)) / (ms * 1e-3);

@@ -15,6 +15,8 @@ class Peaks {
   /// y = s * x over x and y of together about `bytes` bytes, all threads, in bytes read and written per second. Small
   /// sizes stay in a cache, so an op is measured against memory as near as its own.
   double bandwidth(double bytes);
+  /// The same over arrays of 256 MiB each.
+  double dram();
   /// The share of the faster limit that an op reaches which takes `ms` for so many flops and bytes: its time on a
   /// machine limited only by these two, divided by its time, in percent.
   double percent(double flops_count, double bytes, Dtype dtype, double ms);
@@ -22,6 +24,7 @@ class Peaks {
  private:
   std::map<Dtype, double> flops_;
   std::map<int, double> bandwidth_;  ///< by log2 of the bytes
+  double dram_ = 0;
 };
 
 /// More floating-point operations per byte than any row-wise op has: limited by arithmetic.

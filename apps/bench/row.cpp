@@ -29,6 +29,7 @@ constexpr Column kColumns[] = {
     {"GFLOP/s", [](const Row& r) { return significant(r.gflops); }},
     {"GB/s", [](const Row& r) { return significant(r.gbytes_per_s); }},
     {"% of peak", [](const Row& r) { return significant(r.percent_of_peak); }},
+    {"% of DRAM", [](const Row& r) { return significant(r.percent_of_dram); }},
     {"% of bare oneDNN", [](const Row& r) { return significant(r.percent_of_onednn); }},
     {"RPE tax %", [](const Row& r) { return significant(r.rpe_tax); }},
     {"memory tax %", [](const Row& r) { return significant(r.rpe_memory_tax); }},
@@ -54,6 +55,7 @@ nlohmann::ordered_json BenchRow::json() const {
                                 {"gflops", gflops},
                                 {"gbytes_per_s", gbytes_per_s},
                                 {"percent_of_peak", percent_of_peak},
+                                {"percent_of_dram", percent_of_dram},
                                 {"percent_of_onednn", percent_of_onednn},
                                 {"system_allocations", system_allocations},
                                 {"foreign_load", load}};

@@ -16,6 +16,7 @@ struct BenchRow {
   double gflops = NAN;           ///< 10^9 operations per second; forward+backward counts three times the forward
   double gbytes_per_s = NAN;     ///< of the bytes that one forward must move
   double percent_of_peak = NAN;  ///< Peaks::percent
+  double percent_of_dram = NAN;  ///< gbytes_per_s of Peaks::dram, for what is no product
   double images_per_s = NAN;
   double rpe_tax = NAN;         ///< by how many percent relative positions slow a model down
   double rpe_memory_tax = NAN;  ///< by how many percent they raise the peak of memory

@@ -162,7 +162,10 @@ void add_rates(BenchRow& row, const Work& work, Peaks& peaks, bool backward) {
   if (!backward) {
     if (flops > 0) row.gflops = flops / seconds * 1e-9;
     row.gbytes_per_s = bytes / seconds * 1e-9;
-    if (work.device == Device::cpu()) row.percent_of_peak = peaks.percent(flops, bytes, work.dtype, row.ms);
+    if (work.device == Device::cpu()) {
+      row.percent_of_peak = peaks.percent(flops, bytes, work.dtype, row.ms);
+      if (!is_product(flops, bytes)) row.percent_of_dram = 100 * bytes / seconds / peaks.dram();
+    }
   } else if (is_product(flops, bytes)) {
     row.gflops = 3 * flops / seconds * 1e-9;
   }
@@ -256,7 +259,7 @@ std::vector<BenchRow> bench_ops(const BenchOptions& options) {
   }
   if (options.device.type == DeviceType::emulated) return rows;
   if (filter.takes(kAdamW, "DeiT-S"))
-    for (const BenchRow& row : bench_adamw(options)) finished(row);
+    for (const BenchRow& row : bench_adamw(options, peaks)) finished(row);
   if (filter.takes(kScalarChain, "1000000 ops"))
     for (const BenchRow& row : bench_scalar_chain(options)) finished(row);
   return rows;

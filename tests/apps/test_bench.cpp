@@ -53,7 +53,7 @@ TEST_CASE("bench: rows have the keys that others rely on", "[apps]") {
     CHECK(row["ms"] > 0);
     CHECK(!row.contains("ratio"));
     if (row["direction"] != "forward") continue;
-    for (const char* key : {"gflops", "gbytes_per_s", "percent_of_peak"}) CHECK(row[key] > 0);
+    for (const char* key : {"gflops", "gbytes_per_s", "percent_of_peak", "percent_of_dram"}) CHECK(row[key] > 0);
   }
   CHECK_THAT(folder.read("table.md"), Contains("| cross_entropy |") && Contains("Machine: ") &&
                                           Contains("Peer: none") && Contains("bench ops --device cpu"));
