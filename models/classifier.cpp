@@ -52,7 +52,7 @@ std::unique_ptr<Classifier> make_classifier(nn::Scope scope, const std::string& 
     return std::make_unique<DeiT>(std::move(scope), *deit);
   }
   if (auto swin = preset(swin_presets(), name, options)) {
-    if (options.rpe) swin->rpe = ops::parse_rpe(*options.rpe), swin->bias = false;
+    if (options.rpe) swin->rpe = nn::parse_rpe_but_rivals(name, *options.rpe), swin->bias = false;
     return std::make_unique<Swin>(std::move(scope), *swin);
   }
   throw ValueError(

@@ -21,7 +21,8 @@ Ape parse_ape(const std::string& text);
 /// What may differ from a model's preset.
 struct ClassifierOptions {
   std::optional<int64_t> num_classes = {}, image_size = {};
-  /// As nn::parse_rpe_choice: "rpe-1.9-product-ctx-1-k", "huang", "none". Swin takes no rivals, and gives its bias up
+  /// As nn::parse_rpe_choice: "rpe-1.9-product-ctx-1-k", "huang", "none". Swin takes no rivals (shaw is none), and
+  /// gives its bias up
   std::optional<std::string> rpe = {};
   std::optional<Ape> ape = {};
   double drop_path = 0;  ///< rate of the last block; blocks before it have proportionally less

@@ -34,7 +34,6 @@ Attention::Attention(Scope scope, const AttentionConfig& c)
 }
 
 Tensor Attention::attend(const Tensor& q, const Tensor& k, const Tensor& v) {
-  const double dropout = training() ? config.attention_dropout : 0;
   const auto tables = [&](const std::optional<Rpe>& rpe) {
     return rpe ? rpe->tables(q.dtype()) : std::vector<Tensor>();
   };
@@ -44,9 +43,7 @@ Tensor Attention::attend(const Tensor& q, const Tensor& k, const Tensor& v) {
        .height = config.grid.height,
        .width = config.grid.width,
        .skip = config.grid.skip,
-       .tables = rival ? rival->tables(q.dtype()) : ops::RpeTables{tables(rpe_q), tables(rpe_k), tables(rpe_v)},
-       .dropout = dropout,
-       .draw = dropout > 0 ? rng().draw() : RandomDraw()});
+       .tables = rival ? rival->tables(q.dtype()) : ops::RpeTables{tables(rpe_q), tables(rpe_k), tables(rpe_v)}});
 }
 
 Tensor Attention::forward(const Tensor& x) {

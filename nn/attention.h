@@ -16,7 +16,7 @@ struct AttentionConfig {
   TokenGrid grid;
   std::optional<ops::RpeConfig> rpe = {};
   Rival rival = Rival::none;  ///< in place of rpe
-  double attention_dropout = 0, projection_dropout = 0;
+  double projection_dropout = 0;
 };
 
 /// ops::rpe_attention. Whoever watches "probabilities" (or "content", "rpe": the two parts of the logits) of the module

@@ -23,4 +23,13 @@ Init uniform_fan_in(int64_t fan_in) {
   return [bound](const Shape& shape, Generator& rng) { return random_uniform(shape, rng, -bound, bound); };
 }
 
+Init xavier_uniform() {
+  return [](const Shape& shape, Generator& rng) {
+    check(shape.size() >= 2, "xavier_uniform: {} has no fans; two dims are the least", to_string(shape));
+    const int64_t fans = shape.numel() / shape[0] + shape.numel() / shape[1];
+    const double bound = std::sqrt(6 / double(fans));
+    return random_uniform(shape, rng, -bound, bound);
+  };
+}
+
 }  // namespace vitrine::nn::init

@@ -14,5 +14,9 @@ Init normal(double std);
 Init truncated_normal(double std = 0.02);
 /// Uniform in [-b, b), b = 1 / sqrt(fan_in): PyTorch's default for the weight and bias of convolutions.
 Init uniform_fan_in(int64_t fan_in);
+/// Uniform in [-b, b), b = sqrt(6 / (fan_in + fan_out)) (Glorot and Bengio, 2010), as PyTorch counts fans: of a shape
+/// [n, m, *] with r = the product of *, fan_in = m r and fan_out = n r.
+/// @throws ShapeError, when it draws, for a shape of less than two dims
+Init xavier_uniform();
 
 }  // namespace vitrine::nn::init

@@ -12,7 +12,7 @@ namespace vitrine::nn {
 namespace {
 
 constexpr const char* kNames[] = {"none", "transformer-xl", "huang", "sasa", "axial"};
-constexpr const char* kShaw = "rpe-1.9-product-ctx-1-k-clip";
+constexpr const char *kShaw = "rpe-1.9-product-ctx-1-k-clip", *kExample = "rpe-1.9-product-ctx-1-k";
 
 /// The ids that all but SASA use: Shaw's, on the given ones of q, k, v.
 ops::RpeConfig clipped_product(bool on_q, bool on_k, bool on_v) {
@@ -168,9 +168,15 @@ RpeChoice parse_rpe_choice(const std::string& text) {
   const auto* name = std::find(std::begin(kNames), std::end(kNames), text);
   if (name != std::end(kNames)) return {.rival = Rival(name - kNames)};
   check<ValueError>(text.empty() || text.starts_with("rpe"),
-                    "rpe '{}': must be none, shaw, transformer-xl, huang, sasa, axial, or as rpe-1.9-product-ctx-1-k",
-                    text);
+                    "rpe '{}': must be none, shaw, transformer-xl, huang, sasa, axial, or as {}", text, kExample);
   return {.rpe = ops::parse_rpe(text)};
+}
+
+std::optional<ops::RpeConfig> parse_rpe_but_rivals(const std::string& model, const std::string& text) {
+  const RpeChoice choice = parse_rpe_choice(text);
+  check<ValueError>(choice.rival == Rival::none, "{} does not take rpe '{}'; give shaw, none, or as {}", model, text,
+                    kExample);
+  return choice.rpe;
 }
 
 std::string to_string(const RpeChoice& choice) {

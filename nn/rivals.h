@@ -29,6 +29,8 @@ struct RpeChoice {
 };
 /// Reads iRPE's strings (ops::parse_rpe), "shaw" and the rivals' names. @throws ValueError naming them
 RpeChoice parse_rpe_choice(const std::string& text);
+/// The same for a model that takes no rivals; `model` is its name. @throws ValueError for a rival too, naming both
+std::optional<ops::RpeConfig> parse_rpe_but_rivals(const std::string& model, const std::string& text);
 /// The string again: "none" for neither.
 std::string to_string(const RpeChoice& choice);
 

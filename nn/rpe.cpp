@@ -2,7 +2,8 @@
 
 namespace vitrine::nn {
 
-Rpe::Rpe(Scope scope, const ops::RpeConfig& config, char on, int64_t heads, int64_t head_dim, int64_t skip)
+Rpe::Rpe(Scope scope, const ops::RpeConfig& config, char on, int64_t heads, int64_t head_dim, int64_t skip,
+         const Init& init)
     : Module(std::move(scope)) {
   const int64_t buckets = ops::rpe_buckets(config, skip), tables = config.shared ? 1 : heads;
   const bool bias = config.mode == ops::RpeMode::bias;
@@ -12,10 +13,10 @@ Rpe::Rpe(Scope scope, const ops::RpeConfig& config, char on, int64_t heads, int6
                       : on == 'v' ? Shape{tables, buckets, head_dim}
                                   : Shape{tables, head_dim, buckets};
   if (config.method == ops::RpeMethod::cross) {
-    rows_.emplace(sub("rp_rows"), name, shape);
-    cols_.emplace(sub("rp_cols"), name, shape);
+    rows_.emplace(sub("rp_rows"), name, shape, init);
+    cols_.emplace(sub("rp_cols"), name, shape, init);
   } else {
-    table_ = param(name, shape, init::zeros());
+    table_ = param(name, shape, init);
   }
 }
 

@@ -10,8 +10,10 @@ constexpr double kPlain = 79.9;  // DeiT-S
 /// The presets of the authors' program in contextual mode; in bias mode, which the text discusses unshared, each head
 /// has its own table.
 AblationTable methods() {
-  AblationTable table{
-      .number = 1, .title = "methods, on keys", .note = "", .rows = {{"none", "learned", "none", kPlain}}};
+  AblationTable table{.number = 1,
+                      .title = "methods, on keys",
+                      .note = "That each head has its own table in the rows of bias mode is presumed.",
+                      .rows = {{"none", "learned", "none", kPlain}}};
   struct Method {
     const char *name, *text;
     double bias, contextual;
@@ -51,7 +53,10 @@ AblationTable functions() {
 }
 
 AblationTable components() {
-  AblationTable table{.number = 4, .title = "components (contextual Product, shared)", .note = "", .rows = {}};
+  AblationTable table{.number = 4,
+                      .title = "components (contextual Product, shared)",
+                      .note = "That the paper's columns stand for q, k, v in this order is assumed.",
+                      .rows = {}};
   struct Component {
     const char *ape, *on;
     double paper;

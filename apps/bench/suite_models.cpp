@@ -133,7 +133,7 @@ std::vector<ModelSetup> model_setups(const ModelBenchOptions& options) {
   constexpr const char* kSmall = "deit_small_patch16_224";
   if (options.suite == ModelSuite::train) add(true, "deit_tiny_patch4_32", {32}, few);
   if (options.suite == ModelSuite::infer) add(false, kSmall, {1, 8}, few);
-  if (of_rpe) add(false, kSmall, {1, 8}, methods), add(true, kSmall, {8}, methods);
+  if (of_rpe) add(false, kSmall, {1, 8}, methods), add(true, kSmall, {1, 8}, methods);
   return list;
 }
 

@@ -4,17 +4,31 @@
 
 #include "apps/probe/probe_op.h"
 #include "core/autograd.h"
+#include "core/text.h"
 #include "models/classifier.h"
+#include "models/detr/encoder.h"
 #include "nn/attention.h"
 
 namespace vitrine::apps {
 namespace {
 
-/// A module and how it is called with its one input.
+/// A module and how it is called with the inputs of its target, in their order.
 struct Built {
   std::unique_ptr<nn::Module> module;
-  std::function<Tensor(const Tensor&)> call;
+  std::function<Tensor(const std::vector<Tensor>&)> call;
 };
+
+/// The inputs of a module or model: the first is floating and tells the dtype.
+struct Input {
+  std::string name;
+  bool needed = true;  ///< else undefined where the file has none
+};
+
+std::vector<Input> inputs_of(const ProbeRequest& probe) {
+  if (probe.target == "model") return {{"image"}};
+  if (probe.name == "detr_encoder_layer") return {{"x"}, {"pos"}, {"key_padding_mask", false}};
+  return {{"x"}};
+}
 
 void check_settings(const ProbeRequest& probe, const std::vector<std::string>& known) {
   for (const auto& [key, value] : probe.attributes)
@@ -22,21 +36,38 @@ void check_settings(const ProbeRequest& probe, const std::vector<std::string>& k
                       "probe: {} has no setting '{}'; did you mean {}?", probe.name, key, nearest(key, known));
 }
 
-Built build_attention(const ProbeRequest& probe, nn::Scope scope) {
-  check_settings(probe, {"dim", "heads", "grid", "skip", "rpe"});
-  const Attributes& a = probe.attributes;
+/// The tokens that "grid" and "skip" say.
+nn::TokenGrid grid_of(const Attributes& a) {
   const std::vector<int64_t> grid = a.integers("grid");
   check<UsageError>(grid.size() == 2 && grid[0] > 0 && grid[1] > 0, "probe: grid must be [height, width], got {}",
                     AttributeValue(grid));
+  return {grid[0], grid[1], a.integer("skip", 0)};
+}
+
+Built build_attention(const ProbeRequest& probe, nn::Scope scope) {
+  check_settings(probe, {"dim", "heads", "grid", "skip", "rpe"});
+  const Attributes& a = probe.attributes;
   const nn::RpeChoice choice = nn::parse_rpe_choice(a.text("rpe", "none"));
-  auto layer = std::make_unique<nn::Attention>(std::move(scope),
-                                               nn::AttentionConfig{.dim = a.integer("dim"),
-                                                                   .heads = a.integer("heads"),
-                                                                   .grid = {grid[0], grid[1], a.integer("skip", 0)},
-                                                                   .rpe = choice.rpe,
-                                                                   .rival = choice.rival});
+  auto layer = std::make_unique<nn::Attention>(std::move(scope), nn::AttentionConfig{.dim = a.integer("dim"),
+                                                                                     .heads = a.integer("heads"),
+                                                                                     .grid = grid_of(a),
+                                                                                     .rpe = choice.rpe,
+                                                                                     .rival = choice.rival});
   auto* raw = layer.get();
-  return {std::move(layer), [raw](const Tensor& x) { return (*raw)(x); }};
+  return {std::move(layer), [raw](const std::vector<Tensor>& in) { return (*raw)(in[0]); }};
+}
+
+Built build_encoder_layer(const ProbeRequest& probe, nn::Scope scope) {
+  check_settings(probe, {"dim", "heads", "ffn", "grid", "rpe"});
+  const Attributes& a = probe.attributes;
+  const nn::TokenGrid grid = grid_of(a);
+  auto layer = std::make_unique<models::DetrEncoderLayer>(
+      std::move(scope), models::DetrEncoderConfig{.dim = a.integer("dim"),
+                                                  .heads = a.integer("heads"),
+                                                  .ffn = a.integer("ffn"),
+                                                  .rpe = nn::parse_rpe_but_rivals(probe.name, a.text("rpe", "none"))});
+  auto* raw = layer.get();
+  return {std::move(layer), [raw, grid](const std::vector<Tensor>& in) { return (*raw)(in[0], in[1], grid, in[2]); }};
 }
 
 Built build_model(const ProbeRequest& probe, nn::Scope scope) {
@@ -49,14 +80,36 @@ Built build_model(const ProbeRequest& probe, nn::Scope scope) {
   if (a.find("ape")) options.ape = models::parse_ape(a.text("ape"));
   auto model = models::make_classifier(std::move(scope), probe.name, options);
   auto* raw = model.get();
-  return {std::move(model), [raw](const Tensor& x) { return raw->logits(x); }};
+  return {std::move(model), [raw](const std::vector<Tensor>& in) { return raw->logits(in[0]); }};
 }
 
 Built build(const ProbeRequest& probe, nn::Scope scope) {
   if (probe.target == "model") return build_model(probe, std::move(scope));
-  check<UsageError>(probe.name == "deit_attention", "probe: unknown module '{}'; deit_attention can be probed",
-                    probe.name);
+  if (probe.name == "detr_encoder_layer") return build_encoder_layer(probe, std::move(scope));
+  check<UsageError>(probe.name == "deit_attention",
+                    "probe: unknown module '{}'; deit_attention and detr_encoder_layer can be probed", probe.name);
   return build_attention(probe, std::move(scope));
+}
+
+/// The inputs that the file and the request give, on the device.
+std::vector<Tensor> read_inputs(const ProbeRequest& probe, const data::Safetensors& in,
+                                const std::vector<Input>& inputs, Device device) {
+  const auto holds = [](const std::vector<std::string>& names, const std::string& name) {
+    return std::find(names.begin(), names.end(), name) != names.end();
+  };
+  std::vector<std::string> names;
+  for (const Input& input : inputs) names.push_back(input.name);
+  for (const std::string& name : probe.inputs.value_or(names))
+    check<UsageError>(holds(names, name), "probe: {} has no input '{}'; it takes {}", probe.name, name, join(names));
+  std::vector<Tensor> list;
+  for (const auto& [name, needed] : inputs) {
+    const bool asked = probe.inputs && holds(*probe.inputs, name);
+    const Tensor* given = needed || asked || !probe.inputs ? in.find(name) : nullptr;
+    check<IoError>(given || !(needed || asked), "{}: there is no tensor '{}', an input of {}", probe.file, name,
+                   probe.name);
+    list.push_back(given ? given->to(device).detach() : Tensor());
+  }
+  return list;
 }
 
 /// Parameters by name from the file; drawn where it has none and the request allows that.
@@ -73,22 +126,19 @@ void load_parameters(nn::Module& module, const ProbeRequest& probe, const data::
 
 data::Safetensors probe_module(const ProbeRequest& probe, const data::Safetensors& in) {
   const Device device = usable_device(probe.device);
-  const std::string input = probe.target == "model" ? "image" : "x";
-  for (const std::string& name : probe.inputs.value_or(std::vector<std::string>()))
-    check<UsageError>(name == input, "probe: {} has no input '{}'; it takes {}", probe.name, name, input);
-  const Tensor* given = in.find(input);
-  check<IoError>(given != nullptr, "{}: there is no tensor '{}', the input of {}", probe.file, input, probe.name);
+  const std::vector<Input> inputs = inputs_of(probe);
+  std::vector<Tensor> given = read_inputs(probe, in, inputs, device);
   const bool backward = has_cotangents(in);
   return probing([&] {
-    check_floating("probe", input.c_str(), *given);
-    const Dtype dtype = given->dtype() == Dtype::f64 ? Dtype::f64 : Dtype::f32;
+    check_floating("probe", inputs[0].name.c_str(), given[0]);
+    const Dtype dtype = given[0].dtype() == Dtype::f64 ? Dtype::f64 : Dtype::f32;
     const Built built = build(probe, {.device = device, .dtype = dtype, .rng = &default_generator()});
     load_parameters(*built.module, probe, in);
     built.module->eval();
-    Tensor x = given->to(device).detach();
-    if (backward) x = x.clone().set_requires_grad();
+    for (Tensor& t : given)
+      if (backward && t.defined() && is_floating(t.dtype())) t = t.clone().set_requires_grad();
     const RecordingGuard guard(backward);
-    const Tensor y = built.call(x);
+    const Tensor y = built.call(given);
     data::Safetensors out{.tensors = {{"out", y.detach().to(Device::cpu())}}};
     if (!backward) return out;
     y.backward({.gradient = gather_cotangents(probe, in, {"out"}, {y})[0]});
@@ -96,7 +146,8 @@ data::Safetensors probe_module(const ProbeRequest& probe, const data::Safetensor
       const Tensor gradient = t.grad().defined() ? t.grad() : zeros_like(t.detach());
       out.tensors.emplace_back("grad." + name, gradient.detach().to(Device::cpu()));
     };
-    report(input, x);
+    for (size_t i = 0; i < inputs.size(); ++i)
+      if (given[i].defined() && given[i].requires_grad()) report(inputs[i].name, given[i]);
     for (const auto& [name, p] : built.module->parameters()) report(name, p);
     return out;
   });

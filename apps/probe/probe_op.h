@@ -44,11 +44,12 @@ auto probing(F&& f) {
 ///         IoError for a missing tensor, or a cotangent that fits no output
 data::Safetensors probe_op(const ProbeRequest& probe, const data::Safetensors& in);
 
-/// The same for a module or model: `deit_attention` (dim, heads, grid, skip, rpe; input x), or any classifier
+/// The same for a module or model: `deit_attention` (dim, heads, grid, skip, rpe; input x), `detr_encoder_layer` (dim,
+/// heads, ffn, grid, rpe; inputs x, pos and, if there is padding, the boolean key_padding_mask), or any classifier
 /// (num_classes, image_size, rpe, ape; input image). Parameters are read from `in` by their state_dict keys. Parameters
-/// are f64 if the input is, else f32. Runs in evaluation mode.
+/// are f64 if the first input is, else f32. Runs in evaluation mode.
 ///
-/// @return `out` and, after a backward, `grad.NAME` of the input and of every parameter
+/// @return `out` and, after a backward, `grad.NAME` of every floating input and of every parameter
 /// @throws UsageError for an unknown name or setting; IoError for a parameter that is missing or has another shape
 data::Safetensors probe_module(const ProbeRequest& probe, const data::Safetensors& in);
 

@@ -67,8 +67,10 @@ std::function<int()> setup_summary(CLI::App& app) {
   const auto flags = std::make_shared<Flags>();
   flags->add_to(app);
   app.add_option("MODEL", flags->model, "a name of vitrine models");
-  app.add_option("--rpe", flags->rpe,
-                 "relative positions: shaw, transformer-xl, huang, sasa, axial, as rpe-1.9-product-ctx-1-k, or none");
+  app.add_option(
+      "--rpe", flags->rpe,
+      "relative positions: as rpe-1.9-product-ctx-1-k, shaw or none; in DeiT also transformer-xl, huang, sasa, "
+      "axial");
   app.add_option("--ape", flags->ape, "absolute positions: learned, sincos, none or peg (CPVT's generators)");
   app.add_option("--image-size", flags->image_size, "side of the input in pixels")->check(CLI::Range(1, 4096));
   app.add_option("--num-classes", flags->num_classes, "outputs of the head")->check(CLI::Range(1, 1 << 20));

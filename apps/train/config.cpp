@@ -22,8 +22,8 @@ void for_each_setting(Config& c, Visit&& visit) {
   visit("image_size", c.image_size, "side of the input in pixels (default: the data's, or the model's for a folder)");
   visit("num_classes", c.num_classes, "outputs of the head (default: the data's)");
   visit("rpe", c.rpe,
-        "relative positions: shaw, transformer-xl, huang, sasa, axial, as rpe-1.9-product-ctx-1-k, or none (default: "
-        "the model's)");
+        "relative positions: as rpe-1.9-product-ctx-1-k, shaw or none; in DeiT also transformer-xl, huang, sasa, "
+        "axial (default: the model's)");
   visit("ape", c.ape, "absolute positions: learned, sincos, none or peg, CPVT's generators (default: the model's)");
   visit("finetune", c.finetune, "weights to start from: .pth, .safetensors, .npz; head and image size may differ");
   visit("pos_resize", c.pos_resize, "of their positions: bicubic, as DeiT's program, or bicubic-aa, as timm");
@@ -42,6 +42,7 @@ void for_each_setting(Config& c, Visit&& visit) {
         "change the rate once an epoch, as the reference: epochs 0 and 1 have the first rate, e that of e - 1");
   visit("weight_decay", c.weight_decay,
         "decay of all but biases (Swin's of positions too), norms, cls_token and pos_embed");
+  visit("decay_rpe", c.decay_rpe, "decay iRPE's tables too, as the published program; off: not, as its paper says");
   visit("momentum", c.momentum, "of sgd (Nesterov)");
   visit("clip_grad", c.clip_grad, "largest norm of the gradient (0: no limit)");
   visit("bce_loss", c.bce_loss,

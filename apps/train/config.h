@@ -23,7 +23,9 @@ struct TrainConfig {
   bool scale_lr = false;
   double lr = 1e-3, min_lr = 1e-5, warmup_lr = 1e-6, warmup_epochs = 0.5;
   bool sched_on_epochs = false;
-  double weight_decay = 0.05, momentum = 0.9, clip_grad = 0;
+  double weight_decay = 0.05;
+  bool decay_rpe = true;
+  double momentum = 0.9, clip_grad = 0;
   double label_smoothing = 0.1, drop_path = 0, dropout = 0, ema = 0;
   bool train_mode = true, bce_loss = false;
   std::string teacher_model, teacher_path;

@@ -42,7 +42,7 @@ ClassifierSpec spec_of(const TrainConfig& config, const data::Dataset& dataset) 
 }
 
 std::unique_ptr<nn::Optimizer> optimizer_of(const TrainConfig& config, const models::Classifier& model) {
-  std::vector<nn::ParameterGroup> groups = nn::decay_groups(model.parameters(), config.weight_decay);
+  std::vector<nn::ParameterGroup> groups = nn::decay_groups(model.parameters(), config.weight_decay, config.decay_rpe);
   if (config.opt == "sgd") return nn::make_sgd(std::move(groups), {.momentum = config.momentum, .nesterov = true});
   return nn::make_adamw(std::move(groups),
                         {.beta1 = config.opt_betas[0], .beta2 = config.opt_betas[1], .eps = config.opt_eps});
@@ -144,7 +144,8 @@ void Trainer::describe() const {
 
 Json Trainer::parameter_groups() const {
   Json list = Json::array();
-  for (const nn::ParameterGroup& group : nn::decay_groups(model_->parameters(), config_.weight_decay)) {
+  for (const nn::ParameterGroup& group :
+       nn::decay_groups(model_->parameters(), config_.weight_decay, config_.decay_rpe)) {
     int64_t numbers = 0;
     for (const auto& [name, t] : group.parameters) numbers += t.numel();
     list.push_back(

@@ -45,7 +45,6 @@ Block::Block(nn::Scope scope, const DeiTConfig& c, double drop_path)
                          .grid = c.grid(),
                          .rpe = c.rpe,
                          .rival = c.rival,
-                         .attention_dropout = 0,
                          .projection_dropout = c.dropout}),
       norm2(sub("norm2"), c.dim),
       mlp(sub("mlp"), c.dim, c.mlp_ratio * c.dim, c.dropout),

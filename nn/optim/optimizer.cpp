@@ -136,11 +136,10 @@ class Sgd final : public Optimizer {
 
 }  // namespace
 
-std::vector<ParameterGroup> decay_groups(const NamedTensors& parameters, double weight_decay,
-                                         const std::vector<std::string>& no_decay, bool decay_rpe) {
+std::vector<ParameterGroup> decay_groups(const NamedTensors& parameters, double weight_decay, bool decay_rpe) {
   std::vector<ParameterGroup> groups{{.weight_decay = 0}, {.weight_decay = weight_decay}};
   for (const auto& [name, t] : parameters) {
-    const bool listed = std::find(no_decay.begin(), no_decay.end(), name) != no_decay.end();
+    const bool listed = name == "pos_embed" || name == "cls_token" || name == "absolute_pos_embed";
     const bool table = name.find("lookup_table_") != std::string::npos;
     const bool free = t.dim() == 1 || name.ends_with(".bias") || name.ends_with("relative_position_bias_table") ||
                       listed || (table && !decay_rpe);

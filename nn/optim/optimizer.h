@@ -15,12 +15,9 @@ struct ParameterGroup {
 };
 
 /// The two groups of DeiT's recipe (deit 4.3): first, without decay, every parameter of one dim, every name that ends
-/// in ".bias" or, Swin's, "relative_position_bias_table", and the names in `no_decay`; then all others, iRPE's tables
-/// among them unless `decay_rpe` is false (the paper's text; the published program decays them).
-std::vector<ParameterGroup> decay_groups(const NamedTensors& parameters, double weight_decay,
-                                         const std::vector<std::string>& no_decay = {"pos_embed", "cls_token",
-                                                                                     "absolute_pos_embed"},
-                                         bool decay_rpe = true);
+/// in ".bias" or, Swin's, "relative_position_bias_table", and pos_embed, cls_token, absolute_pos_embed; then all
+/// others, iRPE's tables among them unless `decay_rpe` is false (the paper's text; the published program decays them).
+std::vector<ParameterGroup> decay_groups(const NamedTensors& parameters, double weight_decay, bool decay_rpe = true);
 
 /// Options of Optimizer::update.
 struct UpdateOptions {

@@ -1,6 +1,7 @@
 #include "ops/relpos/rpe_config.h"
 
 #include <algorithm>
+#include <cctype>
 #include <charconv>
 #include <map>
 #include <mutex>
@@ -23,6 +24,11 @@ std::vector<std::string> split(const std::string& text) {
     }
   }
   return fields;
+}
+
+std::string lower(std::string text) {
+  std::transform(text.begin(), text.end(), text.begin(), [](unsigned char c) { return char(std::tolower(c)); });
+  return text;
 }
 
 /// The ValueError of a field that is none of its choices.
@@ -94,19 +100,23 @@ std::optional<RpeConfig> parse_rpe(const std::string& text) {
                     "rpe '{}': the form is {}, or none; for example rpe-1.9-product-ctx-1-k", text, kForm);
   RpeConfig config;
   config.ratio = parse_ratio(text, fields[1]);
-  config.method = choose<RpeMethod>(text, "method", fields[2], "euc, quant, cross or product",
+  config.method = choose<RpeMethod>(text, "method", lower(fields[2]), "euc, quant, cross or product",
                                     {{"euc", RpeMethod::euclidean},
                                      {"euclidean", RpeMethod::euclidean},
                                      {"quant", RpeMethod::quantization},
                                      {"quantization", RpeMethod::quantization},
                                      {"cross", RpeMethod::cross},
                                      {"product", RpeMethod::product}});
-  config.mode =
-      choose<RpeMode>(text, "mode", fields[3], "bias or ctx",
-                      {{"bias", RpeMode::bias}, {"ctx", RpeMode::contextual}, {"contextual", RpeMode::contextual}});
+  const auto mode = choose<std::optional<RpeMode>>(text, "mode", fields[3], "bias, ctx or none",
+                                                   {{"bias", RpeMode::bias},
+                                                    {"ctx", RpeMode::contextual},
+                                                    {"contextual", RpeMode::contextual},
+                                                    {"none", std::nullopt}});
+  config.mode = mode.value_or(RpeMode::contextual);
   config.shared = choose<bool>(text, "shared", fields[4], "0 or 1", {{"0", false}, {"1", true}});
   config.clip = fields.size() == 7;
   parse_on(text, fields[5], config);
+  if (!mode) return std::nullopt;
   return config;
 }
 

@@ -30,9 +30,9 @@ struct RpeConfig {
 /// The published string: `rpe-1.9-product-ctx-1-k`, with `-clip` behind it for the clip function.
 std::string to_string(const RpeConfig& config);
 
-/// Reads `rpe-{ratio}-{method}-{mode}-{shared}-{on}[-clip]`: method euc, quant, cross or product; mode bias or ctx;
-/// shared 0 or 1; on some of the letters q, k, v, each once. Methods and modes may be written in full (euclidean,
-/// quantization, contextual). "" and "none" are no encoding.
+/// Reads `rpe-{ratio}-{method}-{mode}-{shared}-{on}[-clip]`: method euc, quant, cross or product, in any case; mode
+/// bias, ctx or none; shared 0 or 1; on some of the letters q, k, v, each once. Methods and modes may be written in
+/// full (euclidean, quantization, contextual). "", "none" and the mode none are no encoding.
 /// @throws ValueError naming the form, the wrong field and its choices; bias on v does not exist and is an error
 std::optional<RpeConfig> parse_rpe(const std::string& text);
 

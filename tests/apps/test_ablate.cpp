@@ -1,5 +1,8 @@
 #include <cmath>
+#include <set>
+#include <tuple>
 
+#include "apps/ablate/tables.h"
 #include "tests/apps/tiny_runs.h"
 
 using namespace vitrine;
@@ -26,7 +29,60 @@ void check_same_table(nlohmann::json a, nlohmann::json b) {
   CHECK(a == b);
 }
 
+/// A row of the paper: absolute encoding, relative encoding, top-1.
+using PaperRow = std::tuple<std::string, std::string, double>;
+
+void check_rows(int number, const std::vector<PaperRow>& expected) {
+  const apps::AblationTable& table = apps::ablation_table(number);
+  CHECK(table.number == number);
+  REQUIRE(table.rows.size() == expected.size());
+  std::set<std::string> names;
+  for (size_t r = 0; r < expected.size(); ++r) {
+    const apps::AblationRow& row = table.rows[r];
+    INFO("table " << number << ", row " << r + 1 << ": " << row.name);
+    CHECK(PaperRow{row.ape, row.rpe, row.paper} == expected[r]);
+    CHECK(names.insert(row.name).second);
+  }
+}
+
 }  // namespace
+
+TEST_CASE("ablate: settings and figures of the rows are the paper's", "[unit][ablate]") {
+  check_rows(1, {{"learned", "none", 79.9},  // irpe 8.1, with the presets of 5.5
+                 {"learned", "rpe-20-euc-bias-0-k", 80.1},
+                 {"learned", "rpe-20-euc-ctx-1-k", 80.4},
+                 {"learned", "rpe-33-quant-bias-0-k", 80.3},
+                 {"learned", "rpe-33-quant-ctx-1-k", 80.5},
+                 {"learned", "rpe-20-cross-bias-0-k", 80.5},
+                 {"learned", "rpe-20-cross-ctx-1-k", 80.8},
+                 {"learned", "rpe-1.9-product-bias-0-k", 80.5},
+                 {"learned", "rpe-1.9-product-ctx-1-k", 80.9}});
+  check_rows(2, {{"learned", "none", 79.9},  // irpe 8.2
+                 {"learned", "rpe-1.9-product-bias-0-k", 80.5},
+                 {"learned", "rpe-1.9-product-bias-1-k", 80.0},
+                 {"learned", "rpe-1.9-product-ctx-0-k", 80.9},
+                 {"learned", "rpe-1.9-product-ctx-1-k", 80.9}});
+  check_rows(3, {{"learned", "none", 79.9},  // irpe 8.2
+                 {"learned", "rpe-1.9-product-bias-1-k-clip", 80.1},
+                 {"learned", "rpe-1.9-product-ctx-1-k-clip", 80.9},
+                 {"learned", "rpe-1.9-product-bias-1-k", 80.0},
+                 {"learned", "rpe-1.9-product-ctx-1-k", 80.9}});
+  check_rows(4, {{"learned", "none", 79.9},  // irpe 8.4
+                 {"none", "none", 77.6},
+                 {"none", "rpe-1.9-product-ctx-1-q", 80.9},
+                 {"none", "rpe-1.9-product-ctx-1-k", 80.9},
+                 {"none", "rpe-1.9-product-ctx-1-v", 80.2},
+                 {"none", "rpe-1.9-product-ctx-1-qk", 81.0},
+                 {"none", "rpe-1.9-product-ctx-1-qkv", 81.3},
+                 {"learned", "rpe-1.9-product-ctx-1-q", 80.9},
+                 {"learned", "rpe-1.9-product-ctx-1-k", 80.9},
+                 {"learned", "rpe-1.9-product-ctx-1-v", 80.2},
+                 {"learned", "rpe-1.9-product-ctx-1-qk", 81.1},
+                 {"learned", "rpe-1.9-product-ctx-1-qkv", 81.4}});
+  CHECK_THAT(apps::ablation_table(1).note, Contains("presumed"));
+  CHECK_THAT(apps::ablation_table(2).note, Contains("could not be recovered"));
+  CHECK_THAT(apps::ablation_table(4).note, Contains("assumed"));
+}
 
 TEST_CASE("ablate: the table says what its runs reached, and they are those of train", "[apps][ablate]") {
   const ScratchFolder folder("ablate");

@@ -3,6 +3,7 @@
 #include <sstream>
 
 #include "apps/plot/curves.h"
+#include "apps/plot/index_functions.h"
 #include "tests/support/catch.h"
 
 using Catch::Matchers::Contains;
@@ -98,4 +99,35 @@ TEST_CASE("curves: what was not measured is a gap, and a lone point stays visibl
   CHECK(dots(kTrain) == 0);
   for (EpochRow& row : rows) row.train_loss = row.test_loss = row.test_acc1 = row.lr = NAN;
   CHECK(well_formed(curves_svg(rows, "")));
+}
+
+TEST_CASE("index functions: each curve has the values of its function", "[unit][curves]") {
+  // Distances -19 .. 19 (1.25 gamma) over 620 pixels right of x = 64; indices -3 .. 3 over 330 pixels below y = 104.
+  const std::string svg = vitrine::apps::index_functions_svg(1.9);
+  CHECK(well_formed(svg));
+  const std::string piecewise = "#2563eb", clip = "#dc2626";
+  const auto index_at = [&](const std::string& color, double distance) {
+    const auto curve = points(svg, color);
+    REQUIRE(curve.size() > 1000);
+    const double x = 64 + 620 * (distance + 19) / 38;
+    const auto nearest = std::min_element(curve.begin(), curve.end(), [&](const auto& a, const auto& b) {
+      return std::abs(a.first - x) < std::abs(b.first - x);
+    });
+    CHECK(std::abs(nearest->first - x) < 0.3);
+    return std::round((104 + 330 - nearest->second) / 330 * 6 - 3);
+  };
+  const auto values = [&](const std::string& color) {
+    std::vector<double> list;
+    for (const double x : {-18, -4, -3, -2, -1, 0, 1, 2, 3, 4, 18}) list.push_back(index_at(color, x));
+    return list;
+  };
+  CHECK(values(piecewise) == std::vector<double>{-3, -3, -2, -2, -1, 0, 1, 2, 2, 3, 3});  // irpe 9.1
+  CHECK(values(clip) == std::vector<double>{-3, -3, -3, -2, -1, 0, 1, 2, 3, 3, 3});
+  const auto drawn_as = [&](const std::string& color) {  // the legend's line, then its name
+    const size_t line = svg.find("\" stroke=\"" + color + "\" stroke-width=\"2.5\"/>"),
+                 name = svg.find('>', svg.find("<text", line));
+    return svg.substr(name + 1, svg.find('<', name) - name - 1);
+  };
+  CHECK(drawn_as(piecewise) == "g, piecewise");
+  CHECK(drawn_as(clip) == "h, clip");
 }

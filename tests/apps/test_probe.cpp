@@ -191,6 +191,44 @@ TEST_CASE("probe: modules and models take their parameters by name", "[apps]") {
   CHECK(probe.out().at("grad.blocks.3.mlp.fc2.weight").shape() == Shape{64, 256});
 }
 
+TEST_CASE("probe: an encoder layer of DETR takes positions and padding", "[apps]") {
+  const Probe probe;
+  const data::Safetensors recorded =
+      data::read_safetensors(std::string(VITRINE_SOURCE_DIR) + "/tests/fixtures/detr/encoder_product_qkv.safetensors");
+  const auto spec = [](const std::string& rest, const std::string& rpe = "rpe-1.9-product-ctx-0-qkv") {
+    return R"({"target":"module","name":"detr_encoder_layer","config":{"dim":8,"heads":2,"ffn":12,"grid":[3,4],"rpe":")" +
+           rpe + "\"}" + rest + "}";
+  };
+  Tensors in;
+  for (const auto& [name, t] : recorded.tensors)
+    if (name != "out" && !name.starts_with("grad.")) in.emplace_back(name, t);
+  const Finished run = probe.run(spec(""), in);
+  INFO(run.err);
+  REQUIRE(run.status == 0);
+  const data::Safetensors out = probe.out();
+  size_t compared = 0;
+  for (const auto& [name, t] : recorded.tensors) {
+    if (name != "out" && !name.starts_with("grad.")) continue;
+    INFO(name);
+    ++compared;
+    const std::vector<double> ours = out.at(name).to_vector(), theirs = t.to_vector();
+    REQUIRE(ours.size() == theirs.size());
+    for (size_t i = 0; i < ours.size(); ++i) CHECK(std::abs(ours[i] - theirs[i]) < 1e-11);
+  }
+  CHECK(compared == out.tensors.size());
+
+  REQUIRE(probe.run(spec(R"(,"inputs":["x","pos"])"), in).status == 0);  // without the padding
+  CHECK(probe.out().at("out").to_vector() != out.at("out").to_vector());
+  std::filesystem::remove(probe.folder.file("out"));
+  CHECK(probe.fails(probe.run(spec("", "huang"), in), "detr_encoder_layer does not take rpe 'huang'; give ") == 2);
+  CHECK(probe.fails(probe.run(spec(R"(,"inputs":["mask"])"), in), "it takes x, pos, key_padding_mask") == 2);
+  Tensors less = in;
+  std::erase_if(less, [](const auto& pair) { return pair.first == "pos"; });
+  CHECK(probe.fails(probe.run(spec(""), less), "no tensor 'pos', an input of detr_encoder_layer") == 3);
+  std::erase_if(in, [](const auto& pair) { return pair.first == "key_padding_mask"; });
+  CHECK(probe.fails(probe.run(spec(R"(,"inputs":["x","pos","key_padding_mask"])"), in), "no tensor 'key_padding") == 3);
+}
+
 TEST_CASE("probe: rpe_attention by the names of a checkpoint", "[apps]") {
   const Probe probe;
   const Shape tokens{2, 2, 7, 4};

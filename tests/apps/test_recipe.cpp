@@ -151,6 +151,32 @@ TEST_CASE("train: the learning rate for 512 images is scaled on request; setting
     CHECK(run_program(words(data, folder.file("wrong"), wrong)).status == 2);
 }
 
+TEST_CASE("train --no-decay-rpe: the tables do not decay, nor in a run that goes on", "[apps]") {
+  const ScratchFolder folder("decayrpe");
+  const TinyMnist data(folder, 32);
+  const std::string rpe = "rpe-1.9-product-ctx-1-k", table = "blocks.0.attn.rpe_k.lookup_table_weight";
+  const Words more = {"--rpe", rpe, "--epochs", "2", "--lr", "0.01", "--weight-decay", "0.5", "--keep-last", "2"};
+  Words kept = more;
+  kept.push_back("--no-decay-rpe");
+  const Finished decayed = run_program(words(data, folder.file("decayed"), more)),
+                 run = run_program(words(data, folder.file("kept"), kept));
+  REQUIRE(decayed.status == 0);
+  REQUIRE(run.status == 0);
+  // 4 blocks with 32 x 50 numbers each.
+  CHECK_THAT(decayed.err, Contains("no decay of 38 tensors with 6794 numbers, decay 0.5 of 22 with 206720"));
+  CHECK_THAT(run.err, Contains("no decay of 42 tensors with 13194 numbers, decay 0.5 of 18 with 200320"));
+  CHECK(config_of(folder.file("decayed"))["decay_rpe"] == true);
+  CHECK(config_of(folder.file("kept"))["decay_rpe"] == false);
+  CHECK(tensor_of(folder.file("kept"), table) != tensor_of(folder.file("decayed"), table));
+
+  const std::string first = folder.file("kept") + "/checkpoint-0.safetensors", on = folder.file("on");
+  REQUIRE(run_program({"train", "--resume", first, "--out", on}).status == 0);
+  for (const auto& [name, t] : data::read_safetensors(folder.file("kept") + "/checkpoint.safetensors").tensors) {
+    INFO(name);
+    CHECK(tensor_of(on, name) == t.to_vector());
+  }
+}
+
 TEST_CASE("train: without stochastic depth and dropout, as in evaluation", "[apps]") {
   const ScratchFolder folder("trainmode");
   const TinyMnist data(folder, 32);

@@ -1,6 +1,7 @@
 #include <cmath>
 #include <set>
 
+#include "apps/plot/index_functions.h"
 #include "data/image/image.h"
 #include "tests/apps/tiny_runs.h"
 #include "tests/support/catch.h"
@@ -107,6 +108,7 @@ TEST_CASE("rpe: --curve draws both index functions", "[apps][rpe]") {
   REQUIRE(run.status == 0);
   CHECK(run.out == file + "\n");
   const std::string svg = folder.read("g.svg");
+  CHECK(svg == apps::index_functions_svg(1.9));
   CHECK_THAT(svg, Contains("g, piecewise") && Contains("h, clip") && Contains("relative position x") &&
                       Contains("index of the bucket") && Contains("-3 to 3"));
   const Finished both =

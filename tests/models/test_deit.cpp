@@ -98,6 +98,42 @@ TEST_CASE("deit: presets have the published numbers of parameters", "[model]") {
   }
 }
 
+TEST_CASE("deit: presets of image RPE have the encoding and the tables that their names say", "[model]") {
+  const std::vector<std::string> on_k{"rpe_k.lookup_table_weight [1, 64, 50]"};
+  const std::vector<std::string> on_qk{"rpe_q.lookup_table_weight [1, 64, 50]", on_k[0]};
+  const std::vector<std::string> on_qkv{on_qk[0], on_qk[1], "rpe_v.lookup_table_weight [1, 50, 64]"};
+  struct Published {  // irpe 5.1, 5.5
+    std::string name, rpe;
+    std::vector<std::string> tables;
+  };
+  for (const auto& [name, rpe, tables] :
+       {Published{"tiny_patch16_224_ctx_product_50_shared_k", "rpe-1.9-product-ctx-1-k", on_k},
+        {"small_patch16_224_ctx_euc_20_shared_k", "rpe-20.0-euc-ctx-1-k", {"rpe_k.lookup_table_weight [1, 64, 82]"}},
+        {"small_patch16_224_ctx_quant_51_shared_k",
+         "rpe-33.0-quant-ctx-1-k",
+         {"rpe_k.lookup_table_weight [1, 64, 134]"}},
+        {"small_patch16_224_ctx_cross_56_shared_k",
+         "rpe-20.0-cross-ctx-1-k",
+         {"rpe_k.rp_rows.lookup_table_weight [1, 64, 82]", "rpe_k.rp_cols.lookup_table_weight [1, 64, 82]"}},
+        {"small_patch16_224_ctx_product_50_shared_k", "rpe-1.9-product-ctx-1-k", on_k},
+        {"small_patch16_224_ctx_product_50_shared_qk", "rpe-1.9-product-ctx-1-qk", on_qk},
+        {"small_patch16_224_ctx_product_50_shared_qkv", "rpe-1.9-product-ctx-1-qkv", on_qkv},
+        {"base_patch16_224_ctx_product_50_shared_k", "rpe-1.9-product-ctx-1-k", on_k},
+        {"base_patch16_224_ctx_product_50_shared_qkv", "rpe-1.9-product-ctx-1-qkv", on_qkv}}) {
+    INFO(name);
+    const auto model = models::make_classifier({.blank = true}, "deit_" + name);
+    const DeiTConfig& config = dynamic_cast<const DeiT&>(*model).config;
+    REQUIRE(config.rpe.has_value());
+    CHECK(to_string(*config.rpe) == rpe);
+    std::vector<std::string> expected, found;
+    for (int block = 0; block < 12; ++block)
+      for (const std::string& table : tables) expected.push_back(format("blocks.{}.attn.{}", block, table));
+    for (const auto& [key, t] : model->state_dict())
+      if (key.find("lookup_table") != std::string::npos) found.push_back(key + " " + to_string(t.shape()));
+    CHECK(found == expected);
+  }
+}
+
 TEST_CASE("deit: multiply-adds by the counting rule of the iRPE paper", "[model]") {
   const std::vector<std::pair<std::string, int64_t>> published = {
       {"deit_tiny_patch16_224", 1260697456},
@@ -139,20 +175,23 @@ TEST_CASE("deit: state_dict has the official names in the official order", "[mod
   CHECK(groups[1].parameters.front().first == "dist_token");  // decayed, as the reference has it
 }
 
-TEST_CASE("deit: tables of image RPE decay, absolute positions do not", "[model]") {
+TEST_CASE("deit: tables of image RPE decay unless told not to, absolute positions do not", "[model]") {
   Generator rng;
   for (const char* rpe : {"rpe-1.9-product-ctx-1-qkv", "rpe-1.9-product-bias-0-k"}) {
     DeiTConfig config = small(false);
     config.rpe = ops::parse_rpe(rpe);
     DeiT model({.rng = &rng}, config);
-    const auto groups = nn::decay_groups(model.parameters(), 0.05);
-    const auto count = [&](size_t group, const std::string& part) {
-      return std::count_if(groups[group].parameters.begin(), groups[group].parameters.end(),
-                           [&](const auto& entry) { return entry.first.find(part) != std::string::npos; });
-    };
-    CHECK(count(0, "lookup_table") == 0);
-    CHECK(count(1, "lookup_table") == (config.rpe->on_q ? 6 : 2));
-    CHECK(count(0, "pos_embed") == 1);
+    const int64_t tables = config.rpe->on_q ? 6 : 2;
+    for (const bool decay_rpe : {true, false}) {
+      const auto groups = nn::decay_groups(model.parameters(), 0.05, decay_rpe);
+      const auto count = [&](size_t group, const std::string& part) {
+        return std::count_if(groups[group].parameters.begin(), groups[group].parameters.end(),
+                             [&](const auto& entry) { return entry.first.find(part) != std::string::npos; });
+      };
+      CHECK(count(0, "lookup_table") == (decay_rpe ? 0 : tables));
+      CHECK(count(1, "lookup_table") == (decay_rpe ? tables : 0));
+      CHECK(count(0, "pos_embed") == 1);
+    }
   }
 }
 

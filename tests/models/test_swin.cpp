@@ -210,6 +210,7 @@ TEST_CASE("swin: the bias of a pair is that of its offset, and iRPE replaces it"
   };
   const std::string rest = "qkv.weight [96, 32], qkv.bias [96], proj.weight [32, 32], proj.bias [32], ";
   CHECK(names("none") == rest);
+  CHECK(names("shaw") == names("rpe-1.9-product-ctx-1-k-clip"));
   CHECK(names("rpe-3-product-ctx-1-qkv-clip") == rest + "rpe_q.lookup_table_weight [1, 32, 169], " +
                                                      "rpe_k.lookup_table_weight [1, 32, 169], " +
                                                      "rpe_v.lookup_table_weight [1, 169, 32], ");
@@ -258,6 +259,10 @@ TEST_CASE("swin: what cannot be built or fed says why", "[model]") {
   CHECK(make({.ape = models::Ape::sincos}) ==
         "swin_tiny_patch4_window7_224: its absolute encoding is learned or none, not sincos");
   CHECK_THAT(make({.rpe = "rpe-3-product-bias-0-v-clip"}), Catch::Matchers::ContainsSubstring("no bias on v"));
+  for (const std::string rival : {"transformer-xl", "huang", "sasa", "axial"})
+    CHECK(make({.rpe = rival}) == "swin_tiny_patch4_window7_224 does not take rpe '" + rival +
+                                      "'; give shaw, none, or as rpe-1.9-product-ctx-1-k");
+  CHECK_THAT(make({.rpe = "hunag"}), Catch::Matchers::ContainsSubstring("must be none, shaw, "));
   SwinConfig uneven = small_swin();
   uneven.heads = {1, 3, 4};
   CHECK(message_of([&] { Swin({.rng = &rng}, uneven); }) == "small: stage 1 has 2 blocks, and 3 heads of 16 channels");

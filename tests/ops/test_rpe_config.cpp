@@ -18,6 +18,9 @@ TEST_CASE("published rpe strings are read and written back", "[unit]") {
   }
   CHECK_FALSE(parse_rpe("").has_value());
   CHECK_FALSE(parse_rpe("none").has_value());
+  CHECK_FALSE(parse_rpe("rpe-1.9-product-none-1-k").has_value());
+  CHECK(parse_rpe("rpe-1.9-Product-ctx-1-k") == RpeConfig());
+  CHECK(parse_rpe("rpe-1.9-EUC-ctx-1-k") == RpeConfig{.method = RpeMethod::euclidean});
   const RpeConfig c = *parse_rpe("rpe-20-euclidean-contextual-0-vk");
   CHECK(c == RpeConfig{.ratio = 20, .method = RpeMethod::euclidean, .shared = false, .on_v = true});
   CHECK(to_string(c) == "rpe-20.0-euc-ctx-0-kv");
@@ -45,7 +48,8 @@ TEST_CASE("an rpe string that does not fit is one clear error", "[unit]") {
   fails("rpe-nan-product-ctx-1-k", "ratio 'nan' must be a number above 0, at most 8192; " + form);
   fails("rpe-1e9-product-ctx-1-k", "ratio '1e9' must be a number above 0, at most 8192; " + form);
   fails("rpe-1.9-prod-ctx-1-k", "method 'prod' must be euc, quant, cross or product; " + form);
-  fails("rpe-1.9-product-context-1-k", "mode 'context' must be bias or ctx; " + form);
+  fails("rpe-1.9-prod-none-1-k", "method 'prod' must be euc, quant, cross or product; " + form);
+  fails("rpe-1.9-product-context-1-k", "mode 'context' must be bias, ctx or none; " + form);
   fails("rpe-1.9-product-ctx-2-k", "shared '2' must be 0 or 1; " + form);
   for (const char* on : {"", "x", "kk", "qkq", "qkvx"})
     fails(std::string("rpe-1.9-product-ctx-1-") + on,
