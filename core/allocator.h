@@ -43,16 +43,18 @@ class Allocator {
 /// The allocator of a device. @throws DeviceError if this build or machine has no such device
 Allocator& allocator(Device device);
 
-/// Fills every new block with NaN bytes, follows it with a guard zone that is checked when it is freed, and stops
-/// reuse: unwritten and overrun memory become test failures. Also on with VITRINE_MEMORY_CHECKS=1. Off by default.
+/// Fills every new block with NaN bytes, stops reuse and, on the cpu, follows the block with a guard zone that is
+/// checked when it is freed: unwritten and overrun memory become test failures. (Accesses behind a block of another
+/// device are seen by the emulator's flavours and by compute-sanitizer.) Also on with VITRINE_MEMORY_CHECKS=1. Off by
+/// default.
 void set_memory_checks(bool on);
-bool memory_checks();
+bool memory_checks();  ///< whether they are on
 /// A guard zone found damaged throws from the next check_guards() (a destructor cannot throw). Tests call it after each
 /// sample.
 void check_guards();
 /// Remembers op and module path of each block made from now on, for snapshot().
 void track_blocks(bool on);
-bool tracking_blocks();
+bool tracking_blocks();  ///< whether it does
 /// Upper limit of live CPU bytes, for tests of running out; 0 is none.
 void set_cpu_memory_limit(size_t bytes);
 

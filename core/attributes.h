@@ -15,6 +15,7 @@ struct AttributeValue : std::variant<bool, int64_t, double, std::string, std::ve
   AttributeValue(const char* s) : variant(std::string(s)) {}
   AttributeValue(int i) : variant(int64_t(i)) {}
 };
+/// As messages show it: "3", "0.5", "true", "text", "[1, 2]".
 std::string to_string(const AttributeValue& value);
 
 /// Named attributes in the order given. Readers take a default; without one a missing name throws ValueError.

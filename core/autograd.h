@@ -220,6 +220,7 @@ requires(std::is_same_v<T, Tensor>&&...) auto apply(Op op, const T&... inputs) {
   const std::array<Tensor, sizeof...(T)> list{inputs...};
   return detail::apply_op(op, list, [&](Saver& save) { return op.forward(save, inputs...); });
 }
+/// The same for any number of inputs.
 template <class Op>
 auto apply(Op op, std::span<const Tensor> inputs) {
   return detail::apply_op(op, inputs, [&](Saver& save) { return op.forward(save, inputs); });

@@ -33,6 +33,7 @@ inline constexpr Dtype dtype_of<uint8_t> = Dtype::u8;
 template <>
 inline constexpr Dtype dtype_of<bool> = Dtype::boolean;
 
+/// Bytes per element.
 constexpr int64_t size_of(Dtype d) {
   switch (d) {
     case Dtype::f64:
@@ -48,7 +49,9 @@ constexpr int64_t size_of(Dtype d) {
       return 1;
   }
 }
+/// f64, f32, bf16, f16.
 constexpr bool is_floating(Dtype d) { return d <= Dtype::f16; }
+/// i64, i32, u8; a boolean is neither.
 constexpr bool is_integral(Dtype d) { return d >= Dtype::i64 && d <= Dtype::u8; }
 
 /// "f64", "f32", "bf16", "f16", "i64", "i32", "u8", "bool".

@@ -48,6 +48,7 @@ struct CaptureError : Error {
 /// `text` with each "{}" replaced by the next argument.
 std::string format_list(std::string_view text, std::initializer_list<std::string> arguments);
 
+/// What format() writes for an argument: text as it is, true or false, a double with 6 significant digits (%g).
 inline std::string to_string(const std::string& s) { return s; }
 inline std::string to_string(const char* s) { return s; }
 inline std::string to_string(bool b) { return b ? "true" : "false"; }

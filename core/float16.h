@@ -12,11 +12,13 @@
 namespace vitrine {
 
 namespace bits {
+/// The bits of x.
 VITRINE_HD inline uint32_t of_float(float x) {
   uint32_t u;
   memcpy(&u, &x, 4);
   return u;
 }
+/// The float with the bits u.
 VITRINE_HD inline float to_float(uint32_t u) {
   float x;
   memcpy(&x, &u, 4);

@@ -73,6 +73,6 @@ struct Binding {
   DeviceType device;
   std::string file;  ///< as the compiler was given it
 };
-const std::vector<Binding>& bindings();
+const std::vector<Binding>& bindings();  ///< in the order in which they were made
 
 }  // namespace vitrine

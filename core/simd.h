@@ -77,6 +77,7 @@ inline Vec<A> load_as(const T* p) {
   }
 }
 
+/// Writes v to `p`, any alignment.
 template <class T>
 inline void store(T* p, Vec<T> v) {
   std::memcpy(p, &v, sizeof v);
@@ -114,6 +115,7 @@ inline void store_as(T* p, Vec<A> v) {
   }
 }
 
+/// x in every lane.
 template <class T>
 inline Vec<T> broadcast(T x) {
   return x - Vec<T>{};

@@ -38,6 +38,9 @@ inline Shape broadcast_strides(const Tensor& x, const Shape& shape) {
   return strides;
 }
 
+/// The plan of K operands of one shape: dims of size 1 left out, neighbours that all operands step through evenly
+/// merged.
+/// @param strides  of each operand, in elements
 template <int K>
 StridedPlan<K> make_plan(const Shape& shape, const std::array<Shape, K>& strides) {
   StridedPlan<K> plan;
@@ -59,6 +62,8 @@ struct Reduction {
   StridedPlan<2> kept;     ///< operand 0: y, operand 1: x
   StridedPlan<1> reduced;  ///< operand 0: x
 };
+/// @param x  what is summed
+/// @param y  the result: each dim that of x or 1
 inline Reduction make_reduction(const Tensor& x, const Tensor& y) {
   Shape kept, kept_y, kept_x, reduced, reduced_x;
   for (int64_t d = 0; d < x.dim(); ++d) {

@@ -126,15 +126,20 @@ struct BackwardOptions {
 /// "[2, 197, 192] f32 cuda:0"; "undefined" if it is.
 std::string to_string(const Tensor& tensor);
 
-// Factories.
+// Factories: a new contiguous tensor, a leaf that takes no gradient.
+/// `shape` (up to 8 sizes, 0 too; {} is one element), its elements not written yet.
+/// @throws ShapeError if a size is negative; OutOfMemory; DeviceError if this build or machine has no such device
 Tensor empty(const Shape& shape, TensorOptions options = {});
-Tensor empty_like(const Tensor& x);  ///< contiguous, same shape, dtype and device
+Tensor empty_like(const Tensor& x);  ///< likewise, in the shape, dtype and device of x
+/// Every element 0. Errors are those of empty, here and in the next four.
 Tensor zeros(const Shape& shape, TensorOptions options = {});
-Tensor zeros_like(const Tensor& x);
-Tensor ones(const Shape& shape, TensorOptions options = {});
+Tensor zeros_like(const Tensor& x);                           ///< zeros in the shape, dtype and device of x
+Tensor ones(const Shape& shape, TensorOptions options = {});  ///< every element 1
+/// Every element `value`, converted to options.dtype.
 Tensor full(const Shape& shape, double value, TensorOptions options = {});
+/// `value` as a tensor of shape [], converted to options.dtype.
 Tensor scalar(double value, TensorOptions options = {});
-/// 0, 1, ..., n-1
+/// [n]: 0, 1, ..., n-1, converted to options.dtype. @throws ShapeError if n is negative; else as empty
 Tensor arange(int64_t n, TensorOptions options = {.dtype = Dtype::i64});
 /// A tensor on `options.device` with the given row-major values, converted to options.dtype. @throws ShapeError if
 /// their count differs
@@ -149,11 +154,15 @@ Tensor strided_view(const Tensor& x, int64_t offset, const Shape& shape, const S
 // Argument checks of ops: each throws one error that names op, argument, shape, dtype and device.
 /// `dim` brought into [0, x.dim()). @throws ShapeError
 int64_t check_dim(const char* op, const Tensor& x, int64_t dim);
+/// @throws ValueError if x is undefined
 void check_defined(const char* op, const char* argument, const Tensor& x);
+/// f64, f32, bf16 or f16. @throws ValueError if x is undefined, DtypeError
 void check_floating(const char* op, const char* argument, const Tensor& x);
+/// i64, i32 or u8. @throws ValueError if x is undefined, DtypeError
 void check_integral(const char* op, const char* argument, const Tensor& x);
-/// Undefined tensors are passed over.
+/// All on one device; undefined tensors are passed over. @throws DeviceError with the first two that differ
 void check_same_device(const char* op, std::initializer_list<std::pair<const char*, const Tensor*>> arguments);
+/// All of one dtype; undefined tensors are passed over. @throws DtypeError with the first two that differ
 void check_same_dtype(const char* op, std::initializer_list<std::pair<const char*, const Tensor*>> arguments);
 
 template <class T>

@@ -53,6 +53,7 @@ class Recorder {
 namespace detail {
 extern thread_local Recorder* recorder;
 }
+/// Whether a Recorder listens to this thread.
 inline bool observing() { return detail::recorder != nullptr; }
 
 /// Times one op or kernel for the current recorder, if there is one.

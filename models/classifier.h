@@ -14,7 +14,7 @@ namespace vitrine::models {
 /// Absolute position encoding: a learned table, a fixed two-dimensional sinusoid, none, or CPVT's generators
 /// (nn::PositionGenerator), which read positions off the image's border.
 enum class Ape { learned, sincos, none, peg };
-std::string to_string(Ape ape);
+std::string to_string(Ape ape);  ///< as parse_ape reads it
 /// Reads learned, sincos, none, peg. @throws ValueError naming them
 Ape parse_ape(const std::string& text);
 

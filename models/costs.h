@@ -12,7 +12,9 @@ namespace vitrine::models {
 
 /// A linear layer on `rows` vectors.
 LayerCost linear_cost(const std::string& name, const nn::Linear& layer, int64_t rows);
+/// Layer norm of `rows` vectors.
 LayerCost norm_cost(const std::string& name, const nn::LayerNorm& layer, int64_t rows);
+/// The projection of `patches` patches.
 LayerCost patch_embed_cost(const std::string& name, const nn::PatchEmbed::Projection& layer, int64_t patches);
 /// GELU on `elements` elements.
 LayerCost gelu_cost(const std::string& name, int64_t elements);

@@ -6,8 +6,8 @@ namespace vitrine::nn::init {
 
 /// Every element `value`.
 Init constant(double value);
-inline Init zeros() { return constant(0); }
-inline Init ones() { return constant(1); }
+inline Init zeros() { return constant(0); }  ///< every element 0
+inline Init ones() { return constant(1); }   ///< every element 1
 /// N(0, std^2).
 Init normal(double std);
 /// N(0, std^2) clamped to [-2, 2]: timm's trunc_normal_, whose bounds are absolute and so cut nothing at std = 0.02.

@@ -12,6 +12,16 @@ namespace vitrine::cuda {
 /// Device memory in segments of at least 2 MiB from cudaMalloc, cut into blocks that are split on allocation and merged
 /// with their free neighbours when they come back. Each stream has its own free blocks: reuse on one stream is ordered
 /// by the stream itself.
+///
+/// No event guards a block that one stream made and another one uses, because the order is there already: work is
+/// queued on the default stream or on the thread's graph stream (graph.cpp), a blocking one, and these two wait for one
+/// another in the order in which work was queued. Only a CopyLane does not; who uses one orders it by its own two
+/// events, and its destructor waits. Two threads that each use their graph stream must not hand tensors to one another;
+/// none do.
+///
+/// Under memory checks each block is a cudaMalloc of its own, of exactly the bytes asked for and filled with NaN. No
+/// guard zone follows it: compute-sanitizer (tests/gpu.sh) sees accesses behind it. This class is compiled where nvcc
+/// is, and tested by what the sweep does on a GPU; it has no test of its own.
 class CachingAllocator final : public Allocator {
  public:
   explicit CachingAllocator(int device) : device_(device) {}

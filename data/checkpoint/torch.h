@@ -15,14 +15,16 @@
 /// is one, and nothing is called for any. Only a file without tensors in plain dicts and lists is an error.
 namespace vitrine::data {
 
+/// Whether the archive holds STEM/data.pkl.
 bool is_torch(const ZipArchive& archive);
 /// Whether a file that begins with `head`, two bytes or more, is a pickle of a binary protocol.
 bool is_pickle(const unsigned char* head);
 
-/// @param key  as for read_checkpoint
+/// The tensors of a zip archive. @param key  as for read_checkpoint
 /// @throws IoError: no torch file, an exported program, a pickle or archive at fault, no tensors or no such entry, a
 ///         tensor outside its storage, of a type that the engine lacks, or that makes the file claim too much memory
 Checkpoint read_torch(const ZipArchive& archive, const std::string& key);
+/// The tensors of a file from before 1.6; the rest as read_torch.
 Checkpoint read_torch_legacy(const InputFile& file, const std::string& key);
 
 }  // namespace vitrine::data

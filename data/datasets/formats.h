@@ -73,6 +73,7 @@ struct StoredImages {
   std::vector<uint8_t> classes;  ///< one per image
   std::vector<uint8_t> bytes;    ///< [images, 1 if grey else 3, height, width]
 };
+/// They as a dataset, in the order given.
 std::unique_ptr<Dataset> store(StoredImages images);
 
 }  // namespace vitrine::data

@@ -5,6 +5,7 @@
 /// Argument checks of this folder.
 namespace vitrine::data {
 
+/// A picture of 1 or 3 channels with a byte for each value. @throws ValueError that names `function`
 inline void check_image(const char* function, const Image& image) {
   check<ValueError>(image.height > 0 && image.width > 0 && (image.channels == 1 || image.channels == 3) &&
                         int64_t(image.pixels.size()) == image.height * image.width * image.channels,
@@ -13,6 +14,7 @@ inline void check_image(const char* function, const Image& image) {
                     function, image.height, image.width, image.channels, image.pixels.size());
 }
 
+/// A size to make: height and width in [1, 65536]. @throws ValueError that names `function`
 inline void check_target(const char* function, int64_t height, int64_t width) {
   constexpr int64_t kLargest = 1 << 16;
   check<ValueError>(height >= 1 && width >= 1 && height <= kLargest && width <= kLargest,

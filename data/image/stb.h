@@ -16,6 +16,7 @@ namespace vitrine::data::stb {
 /// The largest block that stb_image may ask for on this thread. A PNG of some kilobytes can inflate to gigabytes,
 /// whatever size of picture its header states.
 inline thread_local size_t largest_block = 0;
+/// realloc, but null for more than largest_block bytes.
 void* reallocate(void* block, size_t bytes);
 }  // namespace vitrine::data::stb
 

@@ -14,6 +14,7 @@ enum class Interpolation { bilinear, bicubic, random };
 std::string to_string(Interpolation interpolation);
 /// @throws ValueError naming them
 Interpolation parse_interpolation(const std::string& text);
+/// The filter of one use; `random` takes one draw.
 Filter draw_filter(Interpolation interpolation, Draws& draws);
 
 /// RandAugment (Cubuk et al. 2020) as timm has it: each image goes through `ops` operations, drawn with replacement
@@ -57,6 +58,7 @@ double augment_argument(AugmentOp op, double m, bool increasing, bool negate);
 /// Applies one operation. @param fill  the colour of what comes from outside the image
 void apply_augment_op(Image& image, AugmentOp op, double argument, Filter filter, const std::array<uint8_t, 3>& fill);
 
+/// Applies the policy to an image. @param fill  the colour of what comes from outside the image
 void rand_augment(Image& image, const RandAugment& policy, Interpolation interpolation,
                   const std::array<uint8_t, 3>& fill, Draws& draws);
 

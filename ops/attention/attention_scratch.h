@@ -61,6 +61,7 @@ struct Matrix {
   int64_t row = 0, column = 0;
   T* at(int64_t i) const { return data + i * row; }
 };
+/// (b, h) of x, to read; null data if x is undefined.
 template <class T>
 Matrix<const T> matrix(const Tensor& x, int64_t b, int64_t h) {
   if (!x.defined()) return {};

@@ -30,7 +30,7 @@ struct PackedFactor {
 /// How f32 products run on a GPU: `highest` is true f32, `high` allows TF32 (10 bits of mantissa). The CPU is always at
 /// `highest`.
 enum class MatmulPrecision { highest, high };
-void set_matmul_precision(MatmulPrecision precision);
-MatmulPrecision matmul_precision();
+void set_matmul_precision(MatmulPrecision precision);  ///< for the whole process
+MatmulPrecision matmul_precision();                    ///< `highest` at first
 
 }  // namespace vitrine::ops

@@ -59,10 +59,10 @@ struct Finished {
 /// The path of the program `vitrine` of this build, which lies beside the tests.
 inline std::string program() { return std::filesystem::read_symlink("/proc/self/exe").parent_path() / "vitrine"; }
 
-/// Runs the program `vitrine` of this build, without a shell, and waits for it.
-inline Finished run_program(std::vector<std::string> arguments) {
+/// Runs a program, without a shell, and waits for it.
+inline Finished run_file(const std::string& file, std::vector<std::string> arguments) {
   const ScratchFolder folder("run");
-  arguments.insert(arguments.begin(), program());
+  arguments.insert(arguments.begin(), file);
   std::vector<char*> argv;
   for (std::string& a : arguments) argv.push_back(a.data());
   argv.push_back(nullptr);
@@ -80,5 +80,8 @@ inline Finished run_program(std::vector<std::string> arguments) {
   waitpid(child, &status, 0);
   return {WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status), folder.read("out"), folder.read("err")};
 }
+
+/// Runs the program `vitrine` of this build.
+inline Finished run_program(std::vector<std::string> arguments) { return run_file(program(), std::move(arguments)); }
 
 }  // namespace vitrine::testing

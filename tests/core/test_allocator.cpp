@@ -1,9 +1,12 @@
+#include <sys/resource.h>
+
 #include "core/allocator.h"
 #include "core/autograd.h"
 #include "core/cuda/emulator/emulator.h"
 #include "core/parallel.h"
 #include "core/tensor.h"
 #include "core/trace.h"
+#include "ops/pad/pad.h"
 #include "tests/support/catch.h"
 
 using namespace vitrine;
@@ -65,6 +68,32 @@ TEST_CASE("running out of memory says what was asked and what lives", "[unit]") 
   set_cpu_memory_limit(0);
   CHECK(allocator(Device::cpu()).snapshot().front().bytes == 4000);
   track_blocks(false);
+}
+
+TEST_CASE("a request beyond memory is refused on each device of the host", "[unit][emulated]") {
+  if (emulator::flavour() == emulator::Flavour::asan) return;  // its malloc ends the process
+  rlimit before;
+  getrlimit(RLIMIT_AS, &before);
+  rlimit lower = before;
+  lower.rlim_cur = std::min(before.rlim_max, rlim_t(512) << 30);  // a system may promise more than it has
+  REQUIRE(setrlimit(RLIMIT_AS, &lower) == 0);
+  for (const Device device : {Device::cpu(), Device::emulated()})
+    for (const bool checks : {false, true}) {
+      CAPTURE(to_string(device), checks);
+      set_memory_checks(checks);
+      {
+        const Tensor x = zeros({1}, {.device = device});
+        const int64_t blocks = allocator(device).stats().live_blocks;
+        CHECK_THROWS_WITH(
+            ops::pad(x, {{0, 224'999'999'999}}),
+            Catch::StartsWith(format("pad: out of memory on {}: asked for 900000000000 bytes, ", device)) &&
+                Catch::Contains(format(" bytes live in {} blocks, ", blocks)));
+        CHECK(allocator(device).stats().live_blocks == blocks);
+        CHECK(ops::pad(x, {{0, 2}}).to_vector() == std::vector<double>{0, 0, 0});
+      }
+      set_memory_checks(false);
+    }
+  setrlimit(RLIMIT_AS, &before);
 }
 
 TEST_CASE("threads share an allocator", "[unit][threads]") {

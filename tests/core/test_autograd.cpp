@@ -1,10 +1,5 @@
-#include <chrono>
-
 #include "core/allocator.h"
 #include "core/autograd.h"
-#include "core/checkpoint.h"
-#include "core/graph_export.h"
-#include "core/random.h"
 #include "ops/concat/concat.h"
 #include "ops/softmax/softmax.h"
 #include "tests/support/catch.h"
@@ -188,7 +183,7 @@ TEST_CASE("anomaly mode names the first op that makes a NaN", "[unit]") {
   CHECK_THROWS_WITH(square(x), "blocks.3.attn: square_for_test: forward produced inf in [2] f64 cpu");
   Tensor y = leaf({1e150, 1});
   CHECK_THROWS_WITH(square(y).backward({.gradient = vector({1e200, 1})}),
-                    Contains("square_for_test: backward produced inf"));
+                    "blocks.3.attn: square_for_test: backward produced inf in [2] f64 cpu");
   // concat looks at memory that it has yet to fill, which is NaN in tests.
   CHECK(ops::concat({leaf({1}), leaf({2})}, 0).to_vector() == std::vector<double>{1, 2});
 }
@@ -216,69 +211,4 @@ TEST_CASE("a vjp with the wrong shape is caught", "[unit]") {
   Tensor x = leaf({1});
   CHECK_THROWS_WITH(apply(Wrong{}, x).backward(),
                     "wrong: the gradient of input 0 is [1, 1] f64 cpu, the input is [1] f64 cpu");
-}
-
-TEST_CASE("checkpoint recomputes with the same random numbers and keeps less", "[unit]") {
-  Generator rng{5, 0};
-  Tensor x = leaf({1, 2, 3}), w = leaf({1, 1, 1});
-  const auto noisy = [&](std::span<const Tensor> in) {
-    return total({square(in[0]), random_normal({3}, rng, 0, 1, in[0].options()), square(w)});
-  };
-  const Tensor plain = noisy(std::array{x});
-  rng = {5, 0};
-  const Tensor kept = checkpoint(noisy, std::array{x}, rng);
-  CHECK(kept.to_vector() == plain.to_vector());
-  CHECK(rng.offset == 1);
-  random_normal({1}, rng);
-  kept.backward({.gradient = vector({1, 2, 3})});
-  CHECK(rng.offset == 2);  // recomputation does not disturb the stream
-  CHECK(x.grad().to_vector() == Values{2, 8, 18});
-  CHECK(w.grad().to_vector() == Values{2, 4, 6});
-  x.set_grad({});
-  checkpoint([&](std::span<const Tensor>) { return square(w); }, {}, rng).backward({.gradient = vector({1, 1, 1})});
-  CHECK(w.grad().to_vector() == Values{4, 6, 8});
-}
-
-TEST_CASE("the tape exports to JSON and Graphviz, by module", "[unit]") {
-  Tensor x = leaf({1, 2});
-  Tensor y;
-  {
-    const trace::PathScope path("block");
-    y = square(x);
-  }
-  y = ops::softmax(y, 0);
-  const std::string json = tape_json(y), dot = tape_graphviz(y);
-  CHECK_THAT(json, Contains("\"op\": \"square_for_test\", \"module\": \"block\"") &&
-                       Contains("\"attributes\": \"dim=0\"") && Contains("\"inputs\": [{\"leaf\": \"[2] f64 cpu\"}]") &&
-                       Contains("\"saved_bytes\": 16"));
-  CHECK_THAT(dot, Contains("digraph tape") && Contains("label=\"block\"") && Contains(" -> n"));
-}
-
-TEST_CASE("a recorder sees ops, kernels, modules and bytes; a watcher sees named values", "[unit]") {
-  Tensor x = leaf({1, 2, 3});
-  const trace::Recorder recorder;
-  {
-    const trace::PathScope path("head");
-    ops::softmax(x, 0).backward({.gradient = vector({1, 2, 3})});
-  }
-  std::vector<std::string> seen;
-  for (const auto& e : recorder.events())
-    if (e.kind != trace::Event::Kind::kernel)
-      seen.push_back((e.kind == trace::Event::Kind::forward ? "f " : "b ") + e.name + " " + e.module_path);
-  CHECK(seen == std::vector<std::string>{"f softmax head", "b softmax head"});
-  CHECK(recorder.events().front().kind == trace::Event::Kind::kernel);
-
-  struct Collect : trace::Watcher {
-    std::vector<std::string> names;
-    bool wants(const std::string& name) override { return name.ends_with("scores"); }
-    void see(const std::string& name, const Tensor&) override { names.push_back(name); }
-  } collect;
-  trace::Watcher* previous = trace::set_watcher(&collect);
-  {
-    const trace::PathScope path("blocks.0"), inner("attn");
-    trace::watch("scores", x);
-    trace::watch("other", x);
-  }
-  trace::set_watcher(previous);
-  CHECK(collect.names == std::vector<std::string>{"blocks.0.attn.scores"});
 }

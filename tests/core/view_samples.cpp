@@ -243,7 +243,7 @@ const Register to_spec(OpSpec{
     .call = [](const Inputs& in, const Attributes& a) { return Outputs(in[0].to(parse_dtype(a.text("dtype")))); },
     .samples = [](Maker& m) -> std::vector<Sample> {
       // A cast to a narrower dtype is a staircase: its gradient is that of the identity, which differences cannot show.
-      // "to f64" compares it, for the other dtypes, with the identity.
+      // "to f64" compares it, for the other dtypes, with the identity; so a falsified vjp is noticed there, in f32.
       return {{{m.normal({3, 5})}, {{"dtype", "f64"}}, "to f64"},
               Sample({m.normal({3, 5})}, {{"dtype", "f32"}}, "to f32").values_only(),
               Sample({m.normal({197})}, {{"dtype", "bf16"}}, "to bf16").values_only(),
@@ -257,6 +257,21 @@ const Register to_spec(OpSpec{
     },
     .errors = [](Maker&) -> std::vector<ErrorSample> {
       return {{[] { parse_dtype("f8"); }, "unknown dtype 'f8': write f64, f32, bf16, f16, i64, i32, u8 or bool"}};
+    }});
+
+const Register to_device_spec(OpSpec{
+    .name = "to_device",
+    .arguments = {"x"},
+    .call =
+        [](const Inputs& in, const Attributes&) {
+          const Device here = in[0].device();
+          return Outputs(in[0].to(here == Device::cpu() ? Device::emulated() : Device::cpu()).to(here));
+        },
+    .samples = [](Maker& m) -> std::vector<Sample> {
+      return {{{m.normal({3, 5})}, Attributes{}, "there and back"},
+              {{m.normal({3, 5})}, [](const Inputs& in) { return in[0].to(in[0].device()); }, "to where it is"},
+              {{m.integers({4}, -9, 9)}, Attributes{}, "integers"},
+              {{m.normal({0, 5})}, Attributes{}, "empty"}};
     }});
 
 /// The in-place functions change a copy; nothing is recorded.

@@ -1,19 +1,47 @@
-# Installs BUILD under a temporary prefix; builds EXAMPLES, copied out of the repository, as a project that finds the package there;
-# compiles every installed header; runs the installed program and an example.
+# Installs BUILD under a temporary prefix; builds the examples of SOURCE, copied out of the repository, as a project that finds the
+# package there; compiles every installed header; runs the installed program and an example. Before that, builds and runs the first
+# program of README.md with the command that stands below it.
 #
-#   cmake -DBUILD=... -DEXAMPLES=... -DCXX=... -DGENERATOR=... -P check_install.cmake
+#   cmake -DBUILD=... -DSOURCE=... -DCXX=... -DGENERATOR=... -P check_install.cmake
 cmake_minimum_required(VERSION 3.22)
 set(root ${BUILD}/check_install)
 set(prefix ${root}/prefix)
 file(REMOVE_RECURSE ${root})
+file(MAKE_DIRECTORY ${root})
 
 function(run what)
-  execute_process(COMMAND ${ARGN} RESULT_VARIABLE status OUTPUT_VARIABLE output ERROR_VARIABLE output)
+  execute_process(COMMAND ${ARGN} WORKING_DIRECTORY ${root} RESULT_VARIABLE status OUTPUT_VARIABLE output ERROR_VARIABLE output)
   if(NOT status EQUAL 0)
     message(FATAL_ERROR "${what} failed (${status}):\n${output}")
   endif()
   set(output "${output}" PARENT_SCOPE)
 endfunction()
+
+# The text of the next code block of `readme` in `language`; `readme` goes on behind it.
+function(take_block language result)
+  string(FIND "${readme}" "```${language}\n" begin)
+  string(LENGTH "```${language}\n" fence)
+  math(EXPR begin "${begin} + ${fence}")
+  string(SUBSTRING "${readme}" ${begin} -1 rest)
+  string(FIND "${rest}" "```\n" end)
+  string(SUBSTRING "${rest}" 0 ${end} text)
+  string(SUBSTRING "${rest}" ${end} -1 rest)
+  set(${result} "${text}" PARENT_SCOPE)
+  set(readme "${rest}" PARENT_SCOPE)
+endfunction()
+
+file(READ ${SOURCE}/README.md readme)
+string(FIND "${readme}" "\n## A first program\n" begin)
+string(SUBSTRING "${readme}" ${begin} -1 readme)
+take_block(cpp program)
+take_block(sh command)
+file(WRITE ${root}/first.cpp "${program}")
+string(REPLACE "build" "'${BUILD}'" command "${command}")
+string(REPLACE "-I. " "-I'${SOURCE}' " command "${command}")
+run("README.md's first program" sh -c "${command}")
+if(NOT output MATCHES "^step   0  loss .*w = (2.9|3.0)., b = (0.4|0.5).\n$")
+  message(FATAL_ERROR "README.md's first program printed:\n${output}")
+endif()
 
 run("installing" ${CMAKE_COMMAND} --install ${BUILD} --prefix ${prefix})
 # Nothing may lead back to the build: the library could have been found there.
@@ -34,7 +62,7 @@ endforeach()
 run("the installed program" ${prefix}/bin/vitrine --version)
 
 set(outside ${root}/outside)
-file(COPY ${EXAMPLES}/ DESTINATION ${outside})
+file(COPY ${SOURCE}/apps/examples/ DESTINATION ${outside})
 file(GLOB_RECURSE headers RELATIVE ${prefix}/include/vitrine ${prefix}/include/vitrine/*.h)
 list(LENGTH headers count)
 if(count LESS 30)

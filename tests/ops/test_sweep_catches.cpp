@@ -1,3 +1,5 @@
+#include "core/parallel.h"
+#include "tests/core/cuda/runners.h"
 #include "tests/support/catch.h"
 #include "tests/support/gradcheck.h"
 #include "tests/support/sweep.h"
@@ -11,7 +13,7 @@ namespace {
 struct Faults {
   double vjp_factor = 1;
   bool ignores_strides = false, skips_last = false, counts_calls = false, writes_input = false;
-  bool bf16_sums = false;
+  bool bf16_sums = false, counts_threads = false, lacks_barrier = false;
 };
 
 std::vector<Tensor>& leaked() {
@@ -41,6 +43,11 @@ struct Square {
       y = unwritten;
     }
     if (faults.counts_calls) y = map(y, y, [](double a, double) { return a + 1e-5 * ++calls; });
+    if (faults.counts_threads) y = map(y, y, [](double a, double) { return a + 1e-5 * num_threads(); });
+    if (faults.lacks_barrier) {
+      const Words out = testing::run("faulty/no_barrier_before_overwrite", DeviceType::emulated, {false});
+      y = map(y, y, [&](double a, double) { return a + 1e-5 * double(std::count(out.begin(), out.end(), 1)); });
+    }
     if (faults.writes_input) Tensor(x).mul_(1.0);
     if (faults.bf16_sums && x.dtype() == Dtype::f32) y = y.to(Dtype::bf16).to(x.dtype());
     save(x);
@@ -151,6 +158,28 @@ TEST_CASE("the sweep asks for an empty sample", "[unit]") {
 
 TEST_CASE("the sweep sees results that change from run to run", "[unit]") {
   CHECK_FALSE(check_repeatable(square({.counts_calls = true}), kCpu).empty());
+}
+
+TEST_CASE("the sweep sees results that change with the number of threads", "[unit]") {
+  const Failures failures = check_repeatable(square({.counts_threads = true}), kCpu);
+  REQUIRE(failures.size() == 1);
+  CHECK_THAT(failures[0], Catch::Matchers::ContainsSubstring("1 thread against 2"));
+}
+
+TEST_CASE("the sweep sees results that change with the order of threads, with each of its seeds", "[unit]") {
+  CHECK(check_orders(square({}), Device::emulated()).empty());
+  const Failures failures = check_orders(square({.lacks_barrier = true}), Device::emulated());
+  for (int seed = 1; seed <= 5; ++seed) {
+    const std::string wanted = format("order priority, seed {}: ", seed);
+    CAPTURE(wanted);
+    CHECK(std::any_of(failures.begin(), failures.end(), [&](const auto& f) { return f.find(wanted) != f.npos; }));
+  }
+}
+
+TEST_CASE("the vjp of a cast, which no pass in f64 records, is falsified too", "[unit]") {
+  const std::vector<Falsification> tried = falsify_vjps(find_op_spec("to"));
+  REQUIRE(tried.size() == 2);
+  for (const Falsification& f : tried) CHECK((f.node == "cast" && f.noticed));
 }
 
 TEST_CASE("the sweep sees a saved tensor whose change goes unnoticed", "[unit]") {

@@ -45,11 +45,11 @@ struct Falsification {
   std::string node;
   int input;
   double factor;
-  bool noticed;  ///< by the gradient check of some sample
+  bool noticed;  ///< by property 3 or 4 in some sample
 };
 /// The sweep tested on itself: falsifies each gradient of each node that the op itself records, one at a time.
 std::vector<Falsification> falsify_vjps(const OpSpec& spec);
-/// 12. The gradient check notices each of them.
+/// 12. Property 3 notices each of them, or property 4 where no node is recorded in f64 (casts).
 Failures check_sensitivity(const OpSpec& spec, Device device);
 
 }  // namespace vitrine::testing

@@ -64,7 +64,8 @@ struct Stats {
 };
 const Stats& stats();
 
-/// Device memory: one host block of exactly `bytes` bytes, aligned to 256 bytes and not to 512, filled with 0xFF.
+/// Device memory: one host block of exactly `bytes` bytes, aligned to 256 bytes and not to 512, filled with 0xFF;
+/// null if the host has no such block.
 /// The address and undefined behaviour sanitizers and the checker see every access outside of it.
 void* device_malloc(size_t bytes);
 /// Frees what device_malloc gave; null is ignored. @throws CudaError for any other pointer

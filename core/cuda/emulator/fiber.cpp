@@ -4,9 +4,9 @@
 #include <unistd.h>
 
 #include <cstdint>
-#include <new>
 
 #include "core/cuda/emulator/sanitizer.h"
+#include "core/error.h"
 
 namespace vitrine::emulator {
 
@@ -89,13 +89,18 @@ thread_local Fiber* entering = nullptr;  // the fiber that a switch goes to
 thread_local Fiber* leaving = nullptr;   // and the one it comes from
 }  // namespace
 
+char* map_pages(size_t bytes, const char* purpose) {
+  void* map = mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  check<OutOfMemory>(map != MAP_FAILED, "out of memory on emulated: asked for {} bytes for {}", bytes, purpose);
+  return static_cast<char*>(map);
+}
+
 Fiber::Fiber(size_t bytes, void (*entry)()) : entry_(entry) {
   const size_t page = size_t(sysconf(_SC_PAGESIZE));
   bytes_ = (bytes + page - 1) / page * page;
-  void* map = mmap(nullptr, bytes_ + page, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-  if (map == MAP_FAILED) throw std::bad_alloc();
+  char* const map = map_pages(bytes_ + page, "the stack of a thread");
   mprotect(map, page, PROT_NONE);
-  low_ = static_cast<char*>(map) + page;
+  low_ = map + page;
   reset();
 }
 

@@ -10,6 +10,10 @@
 
 namespace vitrine::emulator {
 
+/// `bytes` bytes of pages of the host that take no memory before they are used; munmap returns them.
+/// @throws OutOfMemory that names `purpose`
+char* map_pages(size_t bytes, const char* purpose);
+
 /// A stack that can be left and entered again. Switching costs a few nanoseconds (own assembly on x86-64 and AArch64,
 /// a system call with the portable ucontext form). Floating-point control words are not saved: kernels do not set them.
 class Fiber {
@@ -17,6 +21,7 @@ class Fiber {
   /// Stands for the stack that is running already.
   Fiber() = default;
   /// A new stack of `bytes` bytes with an inaccessible page below, on which `entry` will run. `entry` never returns.
+  /// @throws OutOfMemory
   Fiber(size_t bytes, void (*entry)());
   ~Fiber();
   Fiber(const Fiber&) = delete;

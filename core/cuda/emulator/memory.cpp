@@ -2,7 +2,6 @@
 #include <cstring>
 #include <map>
 #include <mutex>
-#include <new>
 
 #include "core/cuda/emulator/checker.h"
 #include "core/cuda/emulator/recording.h"
@@ -50,7 +49,7 @@ void check_range(const char* what, const void* pointer, size_t bytes) {
 void* device_malloc(size_t bytes) {
   Block block{nullptr, bytes + 3 * kAlign + 2 * kGap, bytes};
   block.host = std::malloc(block.host_bytes);
-  if (!block.host) throw std::bad_alloc();
+  if (!block.host) return nullptr;
   // The next address that is 256 modulo 512.
   uintptr_t a = reinterpret_cast<uintptr_t>(block.host) + kGap;
   a = (a + kAlign - 1) / (2 * kAlign) * (2 * kAlign) + kAlign;

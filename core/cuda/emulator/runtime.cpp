@@ -102,7 +102,11 @@ void run_now(const Launch& launch) {
   LaunchState state(launch);
   const int64_t wanted = checker::kOn || options().workers < 1 ? 1 : options().workers;
   const size_t count = size_t(std::min(wanted, state.blocks));
-  while (p.workers.size() < count) p.workers.push_back(std::make_unique<Worker>());
+  try {
+    while (p.workers.size() < count) p.workers.push_back(std::make_unique<Worker>());
+  } catch (const OutOfMemory& e) {
+    throw refused(launch, e.what());
+  }
   std::vector<std::thread> helpers;
   for (size_t i = 1; i < count; ++i) helpers.emplace_back([&state, w = p.workers[i].get()] { w->work(state); });
   p.workers[0]->work(state);

@@ -5,7 +5,6 @@
 #include <bit>
 #include <cstdio>
 #include <cstring>
-#include <new>
 
 #include "core/cuda/emulator/checker.h"
 #include "core/cuda/emulator/sanitizer.h"
@@ -29,9 +28,7 @@ std::string text(Place place) {
 Worker* worker() { return active; }
 
 Worker::Worker() : threads_(new Thread[kMaxThreads]), warps_(new Warp[kMaxWarps]) {
-  void* map = mmap(nullptr, kArenaBytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-  if (map == MAP_FAILED) throw std::bad_alloc();
-  arena_ = static_cast<char*>(map);
+  arena_ = map_pages(kArenaBytes, "the shared arrays of a block");
   sanitizer::poison(arena_, kArenaBytes);
   for (int i = 0; i < kMaxThreads; ++i) threads_[i].number = i;
 }
@@ -78,7 +75,11 @@ void Worker::work(LaunchState& state) {
   if (begin_block()) {
     starting_ = choose();
     starting_->fiber = idle_fiber();
-    go(main_, *starting_->fiber);
+    if (starting_->fiber) {
+      go(main_, *starting_->fiber);
+    } else {
+      note_failure();
+    }
   }
   if (checker::kOn) checker::end_launch();
   active = nullptr;
@@ -139,10 +140,16 @@ void Worker::recover() {
 
 // ---- Threads and fibers -------------------------------------------------------------------------------------------
 
+// Null, with the reason in `message`, if there is no memory for another stack.
 Fiber* Worker::idle_fiber() {
   if (idle_.empty()) {
-    fibers_.push_back(std::make_unique<Fiber>(stack_, &Worker::fiber_main));
-    return fibers_.back().get();
+    try {
+      fibers_.push_back(std::make_unique<Fiber>(stack_, &Worker::fiber_main));
+      return fibers_.back().get();
+    } catch (const OutOfMemory& e) {  // here: an exception cannot leave the stack of a fiber
+      message = format("{}, {} stacks live", e.what(), fibers_.size());
+      return nullptr;
+    }
   }
   Fiber* f = idle_.back();
   idle_.pop_back();
@@ -219,6 +226,7 @@ void Worker::wait() {
     make_current(next);
   } else {
     next->fiber = idle_fiber();
+    if (!next->fiber) abandon();
     starting_ = next;
   }
   go(*self->fiber, *next->fiber);
@@ -240,10 +248,14 @@ void Worker::yield() {
   wait();
 }
 
-void Worker::abandon() {
+void Worker::note_failure() {
   state_->failed.store(true, std::memory_order_relaxed);
   failed_block = builtins.block;
   failed_thread = current_ ? current_->number : -1;
+}
+
+void Worker::abandon() {
+  note_failure();
   go(*running_, main_);
   __builtin_unreachable();
 }

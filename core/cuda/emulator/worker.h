@@ -118,6 +118,7 @@ class Worker {
   Fiber* idle_fiber();
   void go(Fiber& from, Fiber& to);
   void prepare(const Launch& launch);
+  void note_failure();
   [[noreturn]] void abandon();
   [[noreturn]] void too_many_steps();
   void recover();

@@ -2,8 +2,10 @@
 #include <cstring>
 #include <string>
 
+#include "core/allocator.h"
 #include "core/cuda/emulator/emulator.h"
 #include "core/cuda/kernel_hook.h"
+#include "tests/apps/run_program.h"
 #include "tests/core/cuda/runners.h"
 #include "tests/support/catch.h"
 
@@ -27,6 +29,16 @@ std::string refusal(const Words& shape) {
 }
 
 using Catch::Matchers::ContainsSubstring;
+
+/// What "list what the environment sets" prints in a process with these variables in its environment.
+nlohmann::json set_by(const std::map<std::string, std::string>& variables) {
+  for (const auto& [name, value] : variables) setenv(name.c_str(), value.c_str(), 1);
+  const Finished child = run_file(std::filesystem::read_symlink("/proc/self/exe"), {"list what the environment sets"});
+  for (const auto& [name, value] : variables) unsetenv(name.c_str());
+  const size_t begin = child.out.find("\n{");
+  REQUIRE(begin != std::string::npos);
+  return nlohmann::json::parse(child.out.substr(begin, child.out.find("}\n", begin) + 1 - begin));
+}
 
 std::string last_kernel;
 int launches = 0;
@@ -106,6 +118,37 @@ TEST_CASE("options are scoped, and random orders are functions of the seed", "[u
   CHECK(emulator::options().seed == before.seed);
 }
 
+TEST_CASE("list what the environment sets", "[.child]") {
+  nlohmann::json found;
+  try {
+    const Options& o = emulator::options();
+    found = {{"order", int(o.order)}, {"seed", o.seed}, {"workers", o.workers}, {"memory checks", memory_checks()}};
+    emulated("faulty/divergent_barrier", {0});
+  } catch (const CudaError& e) {
+    found["error"] = e.what();
+  }
+  std::printf("\n%s\n", found.dump().c_str());
+}
+
+TEST_CASE("the environment sets order, seed, workers and memory checks, and failures print order and seed",
+          "[unit][emulated]") {
+  nlohmann::json found = set_by({{"VITRINE_EMULATOR_ORDER", "descending"}, {"VITRINE_MEMORY_CHECKS", "0"}});
+  CHECK(found["order"] == int(Order::descending));
+  CHECK(found["memory checks"] == false);
+  CHECK_THAT(found["error"].get<std::string>(), Catch::EndsWith("; order descending]"));
+  found = set_by({{"VITRINE_EMULATOR_ORDER", "priority"},
+                  {"VITRINE_EMULATOR_SEED", "0x17"},
+                  {"VITRINE_EMULATOR_WORKERS", "3"},
+                  {"VITRINE_MEMORY_CHECKS", "1"}});
+  CHECK(found["order"] == int(Order::priority));
+  CHECK(found["seed"] == 23);
+  CHECK(found["workers"] == 3);
+  CHECK(found["memory checks"] == true);
+  CHECK_THAT(found["error"].get<std::string>(), Catch::EndsWith("; order priority, seed 23]"));
+  found = set_by({{"VITRINE_EMULATOR_ORDER", "sideways"}});
+  CHECK(found["error"] == "VITRINE_EMULATOR_ORDER=sideways: not an order of the emulator");
+}
+
 TEST_CASE("an abandoned launch leaves a device that works", "[unit][emulated]") {
   for (int i = 0; i < 3; ++i) {
     CHECK_THROWS_AS(emulated("faulty/barrier_against_syncwarp", {0}), LaunchError);
@@ -113,6 +156,33 @@ TEST_CASE("an abandoned launch leaves a device that works", "[unit][emulated]") 
     const Words out = emulated("ring", {1024, 1});
     for (uint32_t t = 0; t < 1024; ++t) REQUIRE(out[t] == (t + 1) % 1024);
   }
+}
+
+TEST_CASE("a launch without memory for its stacks is abandoned", "[unit][emulated]") {
+  const auto failure = [](size_t stack, int workers) -> std::string {
+    Options o;
+    o.stack = stack;
+    o.workers = workers;
+    const emulator::With with(o);
+    try {
+      emulated("indices", {2, 1, 1, 1, 1, 1});
+      emulated("ring", {1024, 1});
+    } catch (const LaunchError& e) {
+      return e.what();
+    }
+    return "";
+  };
+  constexpr size_t kNever = size_t(1) << 60, kOnce = size_t(1) << 46;  // of 2^47 bytes of addresses
+  for (const int workers : {1, 2})
+    CHECK_THAT(failure(kNever, workers),
+               Catch::StartsWith("indices: out of memory on emulated: asked for 1152921504606") &&
+                   ContainsSubstring(" bytes for the stack of a thread, 0 stacks live [block "));
+  if (emulator::flavour() != emulator::Flavour::asan)  // it would note the state of each byte
+    CHECK_THAT(failure(kOnce, 1),
+               Catch::StartsWith("ring: out of memory on emulated: asked for 70368744") &&
+                   ContainsSubstring(" bytes for the stack of a thread, 1 stacks live [block 0,0,0 thread "));
+  const Words out = emulated("ring", {1024, 1});
+  for (uint32_t t = 0; t < 1024; ++t) REQUIRE(out[t] == (t + 1) % 1024);
 }
 
 TEST_CASE("a lane that has ended is missed by those who come later", "[unit][emulated]") {
