@@ -34,6 +34,21 @@ bool runs_on(const OpSpec& spec, DeviceType device) {
   return slots_of(spec.folder, device) == all;
 }
 
+/// The dtypes of the tensors in an op's samples: what it is tested with, and takes.
+std::set<Dtype> dtypes_of(const std::vector<testing::Sample>& samples) {
+  std::set<Dtype> dtypes;
+  for (const testing::Sample& s : samples)
+    for (const Tensor& x : s.inputs) {
+      if (!x.defined()) continue;
+      if (is_floating(x.dtype())) {
+        dtypes.insert(s.dtypes.begin(), s.dtypes.end());
+      } else {
+        dtypes.insert(x.dtype());
+      }
+    }
+  return dtypes;
+}
+
 std::function<int()> setup(CLI::App& app) {
   const auto flags = std::make_shared<CommonFlags>();
   flags->add_to(app);
@@ -45,11 +60,9 @@ std::function<int()> setup(CLI::App& app) {
     for (const OpSpec& spec : testing::op_specs()) {
       testing::Maker maker(flags->seed);
       const std::vector<testing::Sample> samples = spec.samples ? spec.samples(maker) : std::vector<testing::Sample>();
-      std::set<Dtype> used;
-      for (const testing::Sample& s : samples) used.insert(s.dtypes.begin(), s.dtypes.end());
       std::vector<std::string> dtypes;
       std::string dtypes_text;
-      for (const Dtype d : used) {
+      for (const Dtype d : dtypes_of(samples)) {
         dtypes.push_back(to_string(d));
         dtypes_text += (dtypes_text.empty() ? "" : " ") + to_string(d);
       }

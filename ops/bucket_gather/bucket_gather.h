@@ -4,13 +4,14 @@
 /// The two primitives of relative position encodings with buckets: each is the other's gradient. With them contextual
 /// iRPE on q and k is a product and a gather, on v a sum and a product, and no [Lq, Lk, D] tensor is made (irpe,
 /// section 4). An index over a grid (irpe_index, swin_index) is read from its small tables; no [Lq, Lk] ids are made.
+/// Given ids make an index_from_ids in every call, with its errors: for many calls make one and pass that.
 namespace vitrine::ops {
 
 /// y[.., i, j] = x[.., i, id(i, j)]
 ///
 /// @param x      [.., Lq, K], floating, any strides
 /// @param index  Lq queries, Lk keys, K buckets, on x's device
-/// @return       [.., Lq, Lk], dtype of x. A listed id outside [0, K) gives NaN (on a CPU index_from_ids refuses it)
+/// @return       [.., Lq, Lk], dtype of x
 /// @throws ShapeError if x does not have Lq rows of K buckets; DtypeError, DeviceError
 Tensor bucket_gather(const Tensor& x, const RelposIndex& index);
 /// The same with ids u8 or i32 [Lq, Lk].
@@ -21,8 +22,7 @@ Tensor bucket_gather(const Tensor& x, const Tensor& ids);
 ///
 /// @param a      [.., Lq, Lk], floating, any strides
 /// @param index  Lq queries, Lk keys, on a's device
-/// @return       [.., Lq, K], dtype of a; buckets that no key falls into are 0. A listed id outside [0, K) adds to no
-/// bucket
+/// @return       [.., Lq, K], dtype of a; buckets that no key falls into are 0
 /// @throws ShapeError if a is not [.., Lq, Lk]; DtypeError, DeviceError
 Tensor bucket_sum(const Tensor& a, const RelposIndex& index);
 /// The same with ids u8 or i32 [Lq, Lk] and their number of buckets.

@@ -15,8 +15,7 @@ __global__ void gather_kernel(const T* x, T* y, RelposView index, int64_t querie
   int64_t at[1];
   rows.offsets(row, at);
   for (int64_t j = threadIdx.x; j < index.keys; j += blockDim.x) {
-    const int64_t id = index.id(row % queries, j);
-    y[row * index.keys + j] = id >= 0 && id < index.buckets ? x[at[0] + id * step] : T(accumulate_t<T>(NAN));
+    y[row * index.keys + j] = x[at[0] + index.id(row % queries, j) * step];
   }
 }
 

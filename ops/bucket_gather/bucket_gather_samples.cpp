@@ -1,4 +1,7 @@
 #include "ops/bucket_gather/bucket_gather.h"
+#include "ops/compare/compare.h"
+#include "ops/reduce/reduce.h"
+#include "ops/where/where.h"
 #include "tests/support/op_spec.h"
 
 namespace vitrine::testing {
@@ -18,6 +21,23 @@ Attributes buckets(int64_t n) { return {{"buckets", n}}; }
 
 Tensor ids_or_none(const Inputs& in) { return in.size() > 1 ? in[1] : Tensor(); }
 
+/// Which bucket each pair falls into: bool [Lq, Lk, K].
+Tensor falls_into(const Inputs& in, const Attributes& a, int64_t buckets) {
+  const Tensor ids = ids_or_none(in).defined() ? in[1] : grid_of(a, Device::cpu()).ids();
+  return ops::eq(ids.to(Dtype::i64).unsqueeze(-1), arange(buckets));
+}
+/// y[.., i, j] = sum of x[.., i, t] over all t = id(i, j)
+Outputs plain_gather(const Inputs& in, const Attributes& a) {
+  const Tensor zero = scalar(0, {.dtype = Dtype::f64}), here = falls_into(in, a, in[0].size(-1));
+  return ops::sum(ops::where(here, in[0].unsqueeze(-2), zero), -1);
+}
+Outputs plain_sum(const Inputs& in, const Attributes& a) {
+  const int64_t buckets = a.find("buckets") ? a.integer("buckets") : grid_of(a, Device::cpu()).buckets;
+  const Tensor zero = scalar(0, {.dtype = Dtype::f64}), here = falls_into(in, a, buckets);
+  return ops::sum(ops::where(here, in[0].unsqueeze(-1), zero), -2);
+}
+Outputs plain_table(const Inputs& in, const Attributes& a) { return plain_gather({in[0].unsqueeze(1), in[1]}, a); }
+
 const Register gather_spec(OpSpec{
     .name = "bucket_gather",
     .arguments = {"x", "ids"},
@@ -25,6 +45,7 @@ const Register gather_spec(OpSpec{
       return ids_or_none(in).defined() ? ops::bucket_gather(in[0], in[1])
                                        : ops::bucket_gather(in[0], grid_of(a, in[0].device()));
     },
+    .reference = plain_gather,
     .samples = [](Maker& m) -> std::vector<Sample> {
       return {Sample({m.normal({2, 3, 4, 6}), m.integers({4, 5}, 0, 6, Dtype::i32)}, {}, "listed ids").reduces(5),
               Sample({m.normal({2, 3, 7}), m.integers({3, 197}, 0, 7, Dtype::u8)}, {}, "bytes, row longer than a block")
@@ -35,7 +56,8 @@ const Register gather_spec(OpSpec{
               Sample({m.normal({2, 8, 8}), Tensor()}, grid("cross_rows", 2, 3, 2), "cross on a grid, two extra tokens")
                   .reduces(8),
               Sample({m.normal({0, 3, 4, 6}), m.integers({4, 5}, 0, 6, Dtype::i32)}, {}, "empty batch"),
-              Sample({m.normal({2, 4, 6}), m.integers({4, 0}, 0, 6, Dtype::i32)}, {}, "no keys")};
+              Sample({m.normal({2, 4, 6}), m.integers({4, 0}, 0, 6, Dtype::i32)}, {}, "no keys"),
+              Sample({m.with_nan({4, 6}), m.integers({4, 40}, 0, 6, Dtype::i32)}, {}, "NaN").values_only()};
     },
     .benches = [](Maker& m) -> std::vector<Sample> {
       const double n = 8. * 6 * 197;
@@ -49,6 +71,8 @@ const Register gather_spec(OpSpec{
       const auto g = ops::IrpeFunction::of_ratio(1.9);
       return {{[=] { ops::bucket_gather(x, longs); }, "index_from_ids: ids must be u8 or i32, got [4, 5] i64 cpu"},
               {[=] { ops::bucket_gather(x, high); }, "index_from_ids: id 6 of ids [4, 5] i32 cpu is outside [0, 6)"},
+              {[=] { ops::bucket_gather(x.to(Device::emulated()), high.to(Device::emulated())); },
+               "index_from_ids: id 6 of ids [4, 5] i32 emulated is outside [0, 6)"},
               {[=] { ops::bucket_gather(x, other); },
                "bucket_gather: x [2, 4, 6] f64 cpu must end in [3 queries, 6 buckets]"},
               {[=] { ops::bucket_gather(longs, ids); }, "bucket_gather: x must be floating, got [4, 5] i64 cpu"},
@@ -68,6 +92,7 @@ const Register sum_spec(OpSpec{
       return ids_or_none(in).defined() ? ops::bucket_sum(in[0], in[1], a.integer("buckets"))
                                        : ops::bucket_sum(in[0], grid_of(a, in[0].device()));
     },
+    .reference = plain_sum,
     .samples = [](Maker& m) -> std::vector<Sample> {
       return {
           Sample({m.normal({2, 3, 4, 5}), m.integers({4, 5}, 0, 6, Dtype::i32)}, buckets(6), "listed ids").reduces(5),
@@ -83,7 +108,10 @@ const Register sum_spec(OpSpec{
               .reduces(15),
           Sample({m.normal({197, 2}), m.integers({197, 2}, 0, 3, Dtype::i32)}, buckets(3), "197 queries").reduces(2),
           Sample({m.normal({0, 4, 5}), m.integers({4, 5}, 0, 6, Dtype::i32)}, buckets(6), "empty batch"),
-          Sample({m.normal({2, 4, 0}), m.integers({4, 0}, 0, 6, Dtype::i32)}, buckets(6), "no keys: zeros")};
+          Sample({m.normal({2, 4, 0}), m.integers({4, 0}, 0, 6, Dtype::i32)}, buckets(6), "no keys: zeros"),
+          Sample({m.with_nan({4, 9}), m.integers({4, 9}, 0, 6, Dtype::i32)}, buckets(6), "NaN")
+              .reduces(9)
+              .values_only()};
     },
     .benches = [](Maker& m) -> std::vector<Sample> {
       const double n = 8. * 6 * 197;
@@ -102,12 +130,14 @@ const Register table_spec(OpSpec{
     .name = "table_gather",
     .arguments = {"table", "ids"},
     .call = [](const Inputs& in, const Attributes&) -> Outputs { return ops::table_gather(in[0], in[1]); },
+    .reference = plain_table,
     .samples = [](Maker& m) -> std::vector<Sample> {
       return {Sample({m.normal({3, 6}), m.integers({4, 5}, 0, 6, Dtype::i32)}, {}, "heads by buckets").reduces(20),
               Sample({m.normal({9, 2}).transpose(0, 1), m.integers({4, 4}, 0, 9, Dtype::u8)}, {},
                      "Swin's order, transposed")
                   .reduces(16),
-              Sample({m.normal({0, 6}), m.integers({4, 5}, 0, 6, Dtype::i32)}, {}, "no heads")};
+              Sample({m.normal({0, 6}), m.integers({4, 5}, 0, 6, Dtype::i32)}, {}, "no heads"),
+              Sample({m.with_nan({3, 6}), m.integers({4, 40}, 0, 6, Dtype::i32)}, {}, "NaN").values_only()};
     },
     .errors = [](Maker& m) -> std::vector<ErrorSample> {
       const Tensor table = m.normal({2, 3, 6}), ids = m.integers({4, 5}, 0, 6, Dtype::i32);

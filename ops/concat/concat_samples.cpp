@@ -1,20 +1,44 @@
+#include "ops/binary/binary.h"
 #include "ops/concat/concat.h"
+#include "ops/gather/gather.h"
+#include "ops/pad/pad.h"
 #include "tests/support/op_spec.h"
 
 namespace vitrine::testing {
 namespace {
 
-std::vector<Tensor> given(const Inputs& in) {
+/// The tensors of a call, the list of them repeated "times".
+std::vector<Tensor> given(const Inputs& in, const Attributes& a) {
   std::vector<Tensor> xs;
-  for (const Tensor& x : in)
-    if (x.defined()) xs.push_back(x);
+  for (int64_t i = 0; i < a.integer("times", 1); ++i)
+    for (const Tensor& x : in)
+      if (x.defined()) xs.push_back(x);
   return xs;
+}
+/// Each of xs among zeros, in its place along `dim`, added up.
+Tensor placed(const std::vector<Tensor>& xs, int64_t dim) {
+  int64_t length = 0, before = 0;
+  for (const Tensor& x : xs) length += x.size(dim);
+  Tensor y;
+  for (const Tensor& x : xs) {
+    std::vector<std::pair<int64_t, int64_t>> widths(size_t(x.dim()), {0, 0});
+    widths[size_t(dim < 0 ? dim + x.dim() : dim)] = {before, length - before - x.size(dim)};
+    const Tensor part = ops::pad(x.to(Dtype::f64), widths);
+    y = y.defined() ? ops::add(y, part) : part;
+    before += x.size(dim);
+  }
+  return y;
 }
 
 const Register concat_spec(OpSpec{
     .name = "concat",
     .arguments = {"x0", "x1", "x2"},
-    .call = [](const Inputs& in, const Attributes& a) -> Outputs { return ops::concat(given(in), a.integer("dim")); },
+    .call = [](const Inputs& in, const Attributes& a) -> Outputs {
+      return ops::concat(given(in, a), a.integer("dim"));
+    },
+    .reference = [](const Inputs& in, const Attributes& a) -> Outputs {
+      return placed(given(in, a), a.integer("dim"));
+    },
     .samples = [](Maker& m) -> std::vector<Sample> {
       return {{{m.normal({2, 3}), m.normal({1, 3}), m.normal({4, 3})}, {{"dim", 0}}, "three along the first dim"},
               {{m.normal({2, 1, 5}), m.normal({2, 197, 5})}, {{"dim", 1}}, "class token before patches"},
@@ -22,9 +46,8 @@ const Register concat_spec(OpSpec{
               {{m.normal({3})}, {{"dim", 0}}, "one input"},
               {{m.normal({2, 0}), m.normal({2, 3}), m.normal({2, 0})}, {{"dim", 1}}, "empty inputs"},
               {{m.integers({2, 2}, -5, 5), m.integers({2, 1}, -5, 5)}, {{"dim", 1}}, "integers"},
-              {{m.normal({2, 2})},
-               [](const Inputs& in) { return ops::concat(std::vector<Tensor>(4, in[0]), 0); },
-               "the same tensor four times"}};
+              {{m.normal({2, 2})}, {{"dim", 0}, {"times", 4}}, "the same tensor four times"},
+              Sample({m.with_nan({2, 3}), m.normal({1, 3})}, {{"dim", 0}}, "NaN").values_only()};
     },
     .benches = [](Maker& m) -> std::vector<Sample> {
       return {Sample({m.normal({8, 1, 384}).to(Dtype::f32), m.normal({8, 196, 384}).to(Dtype::f32)}, {{"dim", 1}},
@@ -49,7 +72,12 @@ const Register concat_spec(OpSpec{
 const Register stack_spec(OpSpec{
     .name = "stack",
     .arguments = {"x0", "x1", "x2"},
-    .call = [](const Inputs& in, const Attributes& a) -> Outputs { return ops::stack(given(in), a.integer("dim")); },
+    .call = [](const Inputs& in, const Attributes& a) -> Outputs { return ops::stack(given(in, a), a.integer("dim")); },
+    .reference = [](const Inputs& in, const Attributes& a) -> Outputs {
+      std::vector<Tensor> slices;
+      for (const Tensor& x : given(in, a)) slices.push_back(x.unsqueeze(a.integer("dim")));
+      return placed(slices, a.integer("dim"));
+    },
     .samples = [](Maker& m) -> std::vector<Sample> {
       return {{{m.normal({2, 3}), m.normal({2, 3})}, {{"dim", 0}}, "in front"},
               {{m.normal({2, 3}), m.normal({2, 3}), m.normal({2, 3})}, {{"dim", -1}}, "behind"},
@@ -73,6 +101,16 @@ const Register split_spec(OpSpec{
       const std::vector<Tensor> parts = ops::split(in[0], a.integers("sizes"), a.integer("dim"));
       Outputs out;
       out.assign(parts.begin(), parts.end());
+      return out;
+    },
+    .reference = [](const Inputs& in, const Attributes& a) -> Outputs {
+      Outputs out;
+      double next = 0;
+      for (int64_t n : a.integers("sizes")) {
+        std::vector<double> ids;
+        while (int64_t(ids.size()) < n) ids.push_back(next++);
+        out.push_back(ops::index_select(in[0], a.integer("dim"), from_vector(ids, {n}, {.dtype = Dtype::i64})));
+      }
       return out;
     },
     .samples = [](Maker& m) -> std::vector<Sample> {

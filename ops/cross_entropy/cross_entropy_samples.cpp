@@ -84,7 +84,8 @@ std::vector<Sample> samples(Maker& m) {
       Sample({from_vector({0, -INFINITY, 1}, {1, 3}, {.dtype = Dtype::f64}), ids({2}, {1})}, Attributes{},
              "a class masked by -inf")
           .reduces(3)
-          .values_only()};
+          .values_only(),
+      Sample({m.with_nan({3, 7}), m.integers({3}, 0, 7)}, none, "NaN in one row").reduces(7).values_only()};
 }
 
 const Register cross_entropy_spec(OpSpec{
@@ -133,7 +134,8 @@ const Register cross_entropy_spec(OpSpec{
           {[x, three] { ops::cross_entropy(x, three); },
            "cross_entropy: target 3 of row 1 is not a class of logits [2, 3] f64 cpu and not ignore_index -100"},
           {[x, minus] { ops::cross_entropy(x, minus); },
-           "cross_entropy: target -1 of row 0 is not a class of logits [2, 3] f64 cpu and not ignore_index -100"}};
+           "cross_entropy: target -1 of row 0 is not a class of logits [2, 3] f64 cpu and not ignore_index -100"},
+          {[] { ops::parse_loss_reduction("average"); }, "reduction must be mean, sum or none, got average"}};
     }});
 
 }  // namespace

@@ -42,7 +42,8 @@ const Register spec(OpSpec{
               sample({1, 131, 2, 3}, 3, true, "more channels than a block"),
               sample({0, 3, 4, 4}, 3, true, "no images"),
               sample({2, 3, 0, 4}, 3, true, "no pixels"),
-              sample({2, 0, 3, 4}, 3, true, "no channels")};
+              sample({2, 0, 3, 4}, 3, true, "no channels"),
+              Sample({m.with_nan({1, 2, 5, 6}), m.normal({2, 1, 3, 3})}, Attributes{}, "NaN").reduces(9).values_only()};
     },
     .benches = [](Maker& m) -> std::vector<Sample> {
       const double n = 8. * 384 * 14 * 14;
@@ -70,7 +71,9 @@ const Register spec(OpSpec{
           {[=] { ops::depthwise_conv2d(x, half); },
            "depthwise_conv2d: x [1, 3, 4, 5] f64 cpu and weight [3, 1, 3, 3] f16 cpu have different dtypes"},
           {[=] { ops::depthwise_conv2d(flat, w); }, "depthwise_conv2d: x must be [B, C, H, W], got [4, 5] f64 cpu"},
-          {[=] { ops::depthwise_conv2d(ids, w); }, "depthwise_conv2d: x must be floating, got [1, 3, 4, 5] i64 cpu"}};
+          {[=] { ops::depthwise_conv2d(ids, w); }, "depthwise_conv2d: x must be floating, got [1, 3, 4, 5] i64 cpu"},
+          {[=] { ops::depthwise_conv2d(x, w.to(Device::emulated())); },
+           "depthwise_conv2d: x [1, 3, 4, 5] f64 cpu and weight [3, 1, 3, 3] f64 emulated have different devices"}};
     }});
 
 }  // namespace

@@ -1,6 +1,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "ops/concat/concat.h"
 #include "ops/interpolate/interpolate.h"
 #include "ops/linear/linear.h"
 #include "tests/support/op_spec.h"
@@ -71,7 +72,11 @@ const Register by_size_spec(OpSpec{
               Sample({m.normal({2, 2, 1, 1})}, to(3, 2, "bicubic"), "one pixel").reduces(16),
               Sample({m.normal({1, 1, 3, 80})}, to(2, 160, "bilinear"), "rows longer than 64").reduces(4),
               Sample({m.normal({1, 1, 2, 4})}, to(3, 197, "bicubic"), "many columns").reduces(16),
-              Sample({m.normal({0, 3, 4, 4})}, to(2, 2, "bilinear"), "no images")};
+              Sample({m.normal({0, 3, 4, 4})}, to(2, 2, "bilinear"), "no images"),
+              Sample({ops::concat({full({1, 1, 4, 5}, NAN, {.dtype = Dtype::f64}), m.normal({1, 1, 4, 5})}, 1)},
+                     to(7, 3, "bicubic"), "NaN in one channel")
+                  .reduces(16)
+                  .values_only()};
     },
     .benches = [](Maker& m) -> std::vector<Sample> {
       const double bytes = 4. * 384 * (14 * 14 + 24 * 24), flops = 8. * 384 * 24 * (14 + 24);

@@ -103,7 +103,9 @@ const Register add_layer_norm_spec(OpSpec{
               {[x, y] { ops::add_layer_norm(x, y); },
                "add_layer_norm: x [3, 5] f64 cpu and residual [5] f64 cpu have different shapes"},
               {[x, x32] { ops::add_layer_norm(x, x32); },
-               "add_layer_norm: x [3, 5] f64 cpu and residual [3, 5] f32 cpu have different dtypes"}};
+               "add_layer_norm: x [3, 5] f64 cpu and residual [3, 5] f32 cpu have different dtypes"},
+              {[x] { ops::add_layer_norm(x, x.to(Device::emulated())); },
+               "add_layer_norm: x [3, 5] f64 cpu and residual [3, 5] f64 emulated have different devices"}};
     }});
 
 }  // namespace

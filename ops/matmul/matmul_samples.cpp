@@ -1,4 +1,6 @@
+#include "ops/binary/binary.h"
 #include "ops/matmul/matmul.h"
+#include "ops/reduce/reduce.h"
 #include "tests/support/op_spec.h"
 
 namespace vitrine::testing {
@@ -8,6 +10,9 @@ const Register spec(OpSpec{
     .name = "matmul",
     .arguments = {"a", "b"},
     .call = [](const Inputs& in, const Attributes&) -> Outputs { return ops::matmul(in[0], in[1]); },
+    .reference = [](const Inputs& in, const Attributes&) -> Outputs {
+      return ops::sum(ops::mul(in[0].unsqueeze(-1), in[1].unsqueeze(-3)), -2);
+    },
     .samples = [](Maker& m) -> std::vector<Sample> {
       return {Sample({m.normal({3, 5}), m.normal({5, 4})}, {}, "two matrices").reduces(5),
               Sample({m.normal({2, 1, 3, 7}), m.normal({5, 7, 2})}, {}, "broadcast batch").reduces(7),
@@ -17,7 +22,8 @@ const Register spec(OpSpec{
               Sample({m.normal({197, 5}), m.normal({5, 197})}, {}, "outer-like 197").reduces(197),
               Sample({m.normal({1, 197}), m.normal({197, 1})}, {}, "one dot product").reduces(197),
               Sample({m.normal({3, 0}), m.normal({0, 4})}, {}, "empty sum"),
-              Sample({m.normal({0, 3, 4}), m.normal({4, 2})}, {}, "empty batch")};
+              Sample({m.normal({0, 3, 4}), m.normal({4, 2})}, {}, "empty batch"),
+              Sample({m.with_nan({3, 5}), m.with_nan({5, 4})}, {}, "NaN").reduces(5).values_only()};
     },
     .benches = [](Maker& m) -> std::vector<Sample> {
       const double rows = 8 * 6 * 197;
@@ -33,7 +39,9 @@ const Register spec(OpSpec{
               {[=] { ops::matmul(a, v); }, "matmul: a [3, 5] f64 cpu and b [5] f64 cpu must have at least two dims"},
               {[=] { ops::matmul(a, ids); }, "matmul: b must be floating, got [5, 2] i64 cpu"},
               {[=] { ops::matmul(many, other); }, "matmul: shapes [2] and [3] do not broadcast"},
-              {[=] { ops::matmul(a, half); }, "matmul: a [3, 5] f64 cpu and b [5, 4] bf16 cpu have different dtypes"}};
+              {[=] { ops::matmul(a, half); }, "matmul: a [3, 5] f64 cpu and b [5, 4] bf16 cpu have different dtypes"},
+              {[=] { ops::matmul(many, other.to(Device::emulated())); },
+               "matmul: a [2, 3, 5] f64 cpu and b [3, 5, 4] f64 emulated have different devices"}};
     }});
 
 }  // namespace

@@ -284,6 +284,7 @@ const Register adamw_spec(OpSpec{
               {run(wide, wide, wide, schedule), "adamw_: params[0] [2, 3] f64 cpu is not contiguous"},
               {run(p, p, p, p[0]), "adamw_: schedule [3] f64 cpu must be [groups, 2]"},
               {run(p, p, p, schedule.to(Dtype::f32)), "adamw_: schedule [2, 2] f32 cpu must be f64"},
+              {run(p, p, p, schedule_on(Device::emulated())), "adamw_: schedule [2, 2] f64 emulated is not on cpu"},
               {run(p, p, p, schedule, {0, 1}), "adamw_: 2 groups for 1 tensors"},
               {run(p, p, p, schedule, {2}), "adamw_: group 2 is not a row of schedule [2, 2] f64 cpu"},
               {run(p, p, p, schedule, {}, p[0]), "adamw_: step [3] f64 cpu must be a scalar f64 cpu"},
@@ -329,7 +330,7 @@ const Register clip_factor_spec(OpSpec{
     .arguments = {"norm"},
     .call = [](const Inputs& in, const Attributes& a) -> Outputs {
       const NoGrad no_grad;
-      return ops::clip_factor(state_of(in[0]), a.number("max_norm"));
+      return ops::clip_factor(in[0], a.number("max_norm"));
     },
     .reference = [](const Inputs& in, const Attributes& a) -> Outputs {
       const double f = a.number("max_norm") / (in[0].item() + 1e-6);
@@ -337,7 +338,9 @@ const Register clip_factor_spec(OpSpec{
     },
     .samples = [](Maker&) -> std::vector<Sample> {
       const auto norm = [](double value, double max_norm, const char* label) {
-        return Sample({scalar(value, {.dtype = Dtype::f64})}, {{"max_norm", max_norm}}, label).values_only();
+        return Sample({scalar(value, {.dtype = Dtype::f64})}, {{"max_norm", max_norm}}, label)
+            .only({Dtype::f64, Dtype::f32})
+            .values_only();
       };
       return {norm(4, 1, "too long"), norm(0.5, 1, "short enough"), norm(INFINITY, 1, "infinite"), norm(NAN, 1, "NaN")};
     },
@@ -392,16 +395,16 @@ const Register ema_spec(OpSpec{
 const Register both_finite_spec(OpSpec{
     .name = "both_finite",
     .arguments = {"a", "b"},
-    .call = [](const Inputs& in, const Attributes&) -> Outputs {
-      return ops::both_finite(state_of(in[0]), state_of(in[1]));
-    },
+    .call = [](const Inputs& in, const Attributes&) -> Outputs { return ops::both_finite(in[0], in[1]); },
     .reference = [](const Inputs& in, const Attributes&) -> Outputs {
       return full({}, std::isfinite(in[0].item()) && std::isfinite(in[1].item()), {.dtype = Dtype::boolean});
     },
     .samples = [](Maker&) -> std::vector<Sample> {
       const auto pair = [](double a, double b, const char* label) {
         const TensorOptions f64{.dtype = Dtype::f64};
-        return Sample({scalar(a, f64), scalar(b, f64)}, Attributes{}, label).values_only();
+        return Sample({scalar(a, f64), scalar(b, f64)}, Attributes{}, label)
+            .only({Dtype::f64, Dtype::f32})
+            .values_only();
       };
       return {pair(4, -0.5, "both"), pair(NAN, 1, "a is NaN"), pair(1, -INFINITY, "b is infinite"),
               pair(NAN, INFINITY, "neither")};
@@ -411,7 +414,9 @@ const Register both_finite_spec(OpSpec{
       return {
           {[=] { ops::both_finite(one, x); }, "both_finite: a [] f64 cpu and b [2] f64 cpu must be scalars"},
           {[=] { ops::both_finite(half, half); }, "both_finite: a [] f16 cpu must be f32 or f64"},
-          {[=] { ops::both_finite(one, half); }, "both_finite: a [] f64 cpu and b [] f16 cpu have different dtypes"}};
+          {[=] { ops::both_finite(one, half); }, "both_finite: a [] f64 cpu and b [] f16 cpu have different dtypes"},
+          {[=] { ops::both_finite(one, one.to(Device::emulated())); },
+           "both_finite: a [] f64 cpu and b [] f64 emulated have different devices"}};
     },
     .never_empty = "its arguments are scalars"});
 

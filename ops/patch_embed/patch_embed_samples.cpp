@@ -23,7 +23,8 @@ const Register patchify_spec(OpSpec{
               Sample({m.normal({1, 2, 5, 197})}, {{"size", 1}}, "single pixels"),
               Sample({m.normal({1, 3, 16, 16})}, {{"size", 16}}, "one patch"),
               Sample({m.normal({0, 3, 4, 4})}, {{"size", 2}}, "no images"),
-              Sample({m.normal({2, 3, 0, 4})}, {{"size", 2}}, "no pixels")};
+              Sample({m.normal({2, 3, 0, 4})}, {{"size", 2}}, "no pixels"),
+              Sample({m.with_nan({1, 3, 6, 6})}, {{"size", 3}}, "NaN").values_only()};
     },
     .benches = [](Maker& m) -> std::vector<Sample> {
       const double n = 8. * 3 * 224 * 224;
@@ -70,7 +71,9 @@ const Register patch_embed_spec(OpSpec{
            "patch_embed: bias [4] f64 cpu does not match weight [5, 3, 3, 3] f64 cpu"},
           {[=] { ops::patch_embed(x, half); },
            "patch_embed: x [1, 3, 6, 9] f64 cpu and weight [5, 3, 3, 3] f16 cpu have different dtypes"},
-          {[=] { ops::patch_embed(flat, good); }, "patch_embed: x must be [B, C, H, W], got [6, 9] f64 cpu"}};
+          {[=] { ops::patch_embed(flat, good); }, "patch_embed: x must be [B, C, H, W], got [6, 9] f64 cpu"},
+          {[=] { ops::patch_embed(x, good.to(Device::emulated())); },
+           "patch_embed: x [1, 3, 6, 9] f64 cpu and weight [5, 3, 3, 3] f64 emulated have different devices"}};
     }});
 
 }  // namespace

@@ -28,8 +28,8 @@ Tensor mean(const Tensor& x, const Dims& dims = {}, bool keepdim = false);
 
 /// y = sum_i (x_i - m)^2 / (n - correction), m the mean, in two passes.  dx_i = dy * 2 (x_i - m) / (n - correction)
 ///
-/// @param correction  1: the unbiased estimate, 0: the mean squared deviation (as in layer norm). NaN or inf where
-///                    n <= correction
+/// @param correction  1: the unbiased estimate, 0: the mean squared deviation (as in layer norm). NaN where n <=
+///                    correction
 /// @throws ValueError if correction is neither 0 nor 1
 Tensor var(const Tensor& x, const Dims& dims = {}, int64_t correction = 1, bool keepdim = false);
 

@@ -1,4 +1,6 @@
+#include <algorithm>
 #include <cmath>
+#include <numeric>
 
 #include "ops/reduce/reduce.h"
 #include "tests/support/op_spec.h"
@@ -11,6 +13,69 @@ using Reduce = Tensor (*)(const Tensor& x, const Dims& dims, bool keepdim);
 
 Dims dims_of(const Attributes& a) { return a.find("dims") ? Dims(a.integers("dims")) : Dims(); }
 AttributeValue list(std::vector<int64_t> dims) { return dims; }
+
+using Values = std::vector<double>;
+/// The result of a reduction from the elements that meet in it, in row-major order.
+using Fold = std::function<double(const Values&)>;
+
+/// x's elements sorted into the outputs that they belong to, each folded.
+Tensor folded(const Tensor& x, const Attributes& a, const Fold& fold) {
+  const Dims dims = dims_of(a);
+  Shape reduced = Shape::filled(x.dim(), dims.empty()), result;
+  for (int64_t d : dims) reduced[d < 0 ? d + x.dim() : d] = 1;
+  for (int64_t d = 0; d < x.dim(); ++d)
+    if (!reduced[d] || a.flag("keepdim", false)) result.push_back(reduced[d] ? 1 : x.size(d));
+  std::vector<Values> sets(size_t(result.numel()));
+  const Values all = x.to_vector();
+  for (size_t i = 0; i < all.size(); ++i) {
+    int64_t at = 0, step = 1, rest = int64_t(i);
+    for (int64_t d = x.dim() - 1; d >= 0; rest /= x.size(d--)) {
+      if (reduced[d]) continue;
+      at += rest % x.size(d) * step;
+      step *= x.size(d);
+    }
+    sets[size_t(at)].push_back(all[i]);
+  }
+  Values y;
+  for (const Values& set : sets) y.push_back(fold(set));
+  return from_vector(y, result, {.dtype = Dtype::f64});
+}
+OpSpec::Call values(const Fold& fold) {
+  return [fold](const Inputs& in, const Attributes& a) -> Outputs { return folded(in[0], a, fold); };
+}
+
+double plain_sum(const Values& x) { return std::accumulate(x.begin(), x.end(), 0.); }
+double plain_mean(const Values& x) { return plain_sum(x) / double(x.size()); }
+double plain_squares(const Values& x, double centre) {
+  double sum = 0;
+  for (double v : x) sum += (v - centre) * (v - centre);
+  return sum;
+}
+/// Squared deviations from their mean; NaN where there are no more elements than `correction`.
+double plain_var(const Values& x, int64_t correction) {
+  const double n = double(x.size()) - double(correction);
+  return n > 0 ? plain_squares(x, plain_mean(x)) / n : NAN;
+}
+double plain_norm(const Values& x) { return std::sqrt(plain_squares(x, 0)); }
+double plain_logsumexp(const Values& x) {
+  long double sum = 0;  // in which exp(1001) is finite
+  for (double v : x) sum += std::exp(static_cast<long double>(v));
+  return double(std::log(sum));
+}
+/// The first element that is NaN, else that no other one precedes: `before` is < for a minimum, > for a maximum.
+template <class Before>
+double first_place(const Values& x, Before before) {
+  for (size_t i = 0; i < x.size(); ++i)
+    if (std::isnan(x[i])) return double(i);
+  size_t best = 0;
+  for (size_t i = 1; i < x.size(); ++i)
+    if (before(x[i], x[best])) best = i;
+  return double(best);
+}
+double plain_argmax(const Values& x) { return first_place(x, std::greater<double>()); }
+double plain_argmin(const Values& x) { return first_place(x, std::less<double>()); }
+double plain_max(const Values& x) { return x[size_t(plain_argmax(x))]; }
+double plain_min(const Values& x) { return x[size_t(plain_argmin(x))]; }
 
 OpSpec::Call call(Reduce f) {
   return
@@ -73,10 +138,11 @@ std::vector<ErrorSample> shared_errors(Maker& m, const char* name, Reduce f) {
           {[=] { f(Tensor(), {}, false); }, op + ": x is undefined"}};
 }
 
-OpSpec sum_like(const char* name, Reduce f, double flops) {
+OpSpec sum_like(const char* name, Reduce f, const Fold& fold, double flops) {
   return {.name = name,
           .arguments = {"x"},
           .call = call(f),
+          .values = values(fold),
           .samples =
               [](Maker& m) {
                 auto samples = shared_samples([&](const Shape& s) { return m.normal(s); }, false);
@@ -86,10 +152,10 @@ OpSpec sum_like(const char* name, Reduce f, double flops) {
           .benches = [=](Maker& m) { return column_benches(m, flops); },
           .errors = [=](Maker& m) { return shared_errors(m, name, f); }};
 }
-const Register sum_spec(sum_like("sum", ops::sum, 1));
-const Register mean_spec(sum_like("mean", ops::mean, 1));
+const Register sum_spec(sum_like("sum", ops::sum, plain_sum, 1));
+const Register mean_spec(sum_like("mean", ops::mean, plain_mean, 1));
 const Register logsumexp_spec([] {
-  OpSpec spec = sum_like("logsumexp", ops::logsumexp, 4);
+  OpSpec spec = sum_like("logsumexp", ops::logsumexp, plain_logsumexp, 4);
   spec.samples = [base = spec.samples](Maker& m) {
     auto samples = base(m);
     const double inf = INFINITY;
@@ -102,7 +168,7 @@ const Register logsumexp_spec([] {
   return spec;
 }());
 const Register norm_spec([] {
-  OpSpec spec = sum_like("norm", ops::norm, 2);
+  OpSpec spec = sum_like("norm", ops::norm, plain_norm, 2);
   spec.samples = [base = spec.samples](Maker& m) {
     auto samples = base(m);
     samples.push_back(Sample({zeros({2, 3}, {.dtype = Dtype::f64})}, {{"dims", list({1})}}, "zeros").values_only());
@@ -116,6 +182,9 @@ const Register var_spec(OpSpec{
     .arguments = {"x"},
     .call = [](const Inputs& in, const Attributes& a) -> Outputs {
       return ops::var(in[0], dims_of(a), a.integer("correction", 1), a.flag("keepdim", false));
+    },
+    .values = [](const Inputs& in, const Attributes& a) -> Outputs {
+      return folded(in[0], a, [n = a.integer("correction", 1)](const Values& x) { return plain_var(x, n); });
     },
     .samples =
         [](Maker& m) {
@@ -142,10 +211,11 @@ const Register var_spec(OpSpec{
           return errors;
         }});
 
-OpSpec extreme(const char* name, Reduce f, bool values_only) {
+OpSpec extreme(const char* name, Reduce f, const Fold& fold, bool values_only) {
   return {.name = name,
           .arguments = {"x"},
           .call = call(f),
+          .values = values(fold),
           .samples =
               [=](Maker& m) {
                 auto samples = shared_samples([&](const Shape& s) { return m.distinct(s, -9, 9); }, true);
@@ -170,10 +240,10 @@ OpSpec extreme(const char* name, Reduce f, bool values_only) {
                 return errors;
               }};
 }
-const Register max_spec(extreme("max", ops::max, false));
-const Register min_spec(extreme("min", ops::min, false));
-const Register argmax_spec(extreme("argmax", ops::argmax, true));
-const Register argmin_spec(extreme("argmin", ops::argmin, true));
+const Register max_spec(extreme("max", ops::max, plain_max, false));
+const Register min_spec(extreme("min", ops::min, plain_min, false));
+const Register argmax_spec(extreme("argmax", ops::argmax, plain_argmax, true));
+const Register argmin_spec(extreme("argmin", ops::argmin, plain_argmin, true));
 
 }  // namespace
 }  // namespace vitrine::testing

@@ -166,14 +166,12 @@ RelposIndex index_from_ids(const Tensor& ids, int64_t buckets) {
                     "index_from_ids: ids must be u8 or i32, got {}", ids);
   check(ids.dim() == 2, "index_from_ids: ids {} must be [queries, keys]", ids);
   check<ValueError>(buckets >= 0, "index_from_ids: {} buckets", buckets);
-  if (ids.device().type == DeviceType::cpu) {
-    for (double id : ids.to_vector())
-      check<ValueError>(id >= 0 && id < double(buckets), "index_from_ids: id {} of ids {} is outside [0, {})", id, ids,
-                        buckets);
-  }
+  for (double id : ids.to_vector())
+    check<ValueError>(id >= 0 && id < double(buckets), "index_from_ids: id {} of ids {} is outside [0, {})", id, ids,
+                      buckets);
   RelposIndex index;
   index.queries = ids.size(0), index.keys = ids.size(1), index.buckets = buckets;
-  index.listed_ids = ids.contiguous();
+  index.listed_ids = ids.clone();  // a later write to ids is not checked
   return index;
 }
 

@@ -65,8 +65,9 @@ const RelposIndex& irpe_index(IrpeMethod method, const IrpeFunction& function, i
 /// Swin's relative_position_index of a height x width window: id = (dr + height - 1)(2 width - 1) + dc + width - 1.
 const RelposIndex& swin_index(int64_t height, int64_t width);
 
-/// An index from a list of ids. @param ids u8 or i32 [queries, keys] @throws ShapeError, DtypeError; on a CPU
-/// ValueError for an id outside [0, buckets). On other devices such a pair reads NaN and adds to no bucket.
+/// An index from a copy of a list of ids. To check them the host reads them back, once: not inside a captured graph.
+/// @param ids  u8 or i32 [queries, keys]
+/// @throws ShapeError, DtypeError; ValueError for an id outside [0, buckets)
 RelposIndex index_from_ids(const Tensor& ids, int64_t buckets);
 
 /// The ids as a tensor: relative positions as an op, for inspection and probes.

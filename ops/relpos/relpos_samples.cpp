@@ -37,7 +37,13 @@ const Register spec(OpSpec{
               {[] {
                  ops::index_from_ids(full({2, 2}, 7, {.dtype = Dtype::i32}), 5);
                },
-               "index_from_ids: id 7 of ids [2, 2] i32 cpu is outside [0, 5)"}};
+               "index_from_ids: id 7 of ids [2, 2] i32 cpu is outside [0, 5)"},
+              {[] {
+                 ops::index_from_ids(full({2, 2}, -1, {.dtype = Dtype::i32, .device = Device::emulated()}), 5);
+               },
+               "index_from_ids: id -1 of ids [2, 2] i32 emulated is outside [0, 5)"},
+              {[] { ops::index_from_ids(full({4}, 0, {.dtype = Dtype::i32}), 5); },
+               "index_from_ids: ids [4] i32 cpu must be [queries, keys]"}};
     },
     .composite = true,
     .never_empty = "a grid has at least one cell"});

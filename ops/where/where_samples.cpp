@@ -10,6 +10,15 @@ const Register where(OpSpec{
     .name = "where",
     .arguments = {"condition", "a", "b"},
     .call = [](const Inputs& in, const Attributes&) -> Outputs { return ops::where(in[0], in[1], in[2]); },
+    .values = [](const Inputs& in, const Attributes&) -> Outputs {
+      const Shape shape =
+          broadcast_shapes("where", in[0].shape(), broadcast_shapes("where", in[1].shape(), in[2].shape()));
+      const std::vector<double> c = in[0].expand(shape).to_vector(), a = in[1].expand(shape).to_vector();
+      std::vector<double> y = in[2].expand(shape).to_vector();
+      for (size_t i = 0; i < y.size(); ++i)
+        if (c[i] != 0) y[i] = a[i];
+      return from_vector(y, shape, {.dtype = Dtype::f64});
+    },
     .samples = [](Maker& m) -> std::vector<Sample> {
       const Attributes none;
       const Tensor nans = full({2, 3}, NAN, {.dtype = Dtype::f64});

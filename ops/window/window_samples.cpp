@@ -55,7 +55,8 @@ const Register partition_spec(OpSpec{
               Sample({m.normal({1, 14, 14, 5})}, {{"size", 7}, {"shift", 3}}, "four windows of Swin"),
               Sample({m.normal({1, 2, 3, 4})}, {{"size", 1}}, "windows of one token"),
               Sample({m.normal({0, 4, 4, 3})}, {{"size", 2}, {"shift", 1}}, "no images"),
-              Sample({m.normal({2, 4, 4, 0})}, {{"size", 2}}, "no channels")};
+              Sample({m.normal({2, 4, 4, 0})}, {{"size", 2}}, "no channels"),
+              Sample({m.with_nan({1, 5, 7, 3})}, {{"size", 4}, {"shift", 2}}, "NaN").values_only()};
     },
     .benches = [](Maker& m) -> std::vector<Sample> {
       const double n = 8. * 56 * 56 * 96;
@@ -97,7 +98,8 @@ const Register merge_spec(OpSpec{
               Sample({m.normal({4, 16, 3})}, to(5, 7, 4, 2), "shift and padding"),
               Sample({m.normal({2, 49, 16})}, to(3, 2, 7, 6), "smaller than a window"),
               Sample({m.normal({0, 4, 3})}, to(4, 4, 2, 1), "no images"),
-              Sample({m.normal({8, 4, 0})}, to(4, 4, 2, 0), "no channels")};
+              Sample({m.normal({8, 4, 0})}, to(4, 4, 2, 0), "no channels"),
+              Sample({m.with_nan({4, 4, 3})}, to(4, 4, 2, 1), "NaN").values_only()};
     },
     .benches = [](Maker& m) -> std::vector<Sample> {
       const double n = 8. * 56 * 56 * 96;

@@ -10,8 +10,8 @@
 #include "tests/support/catch.h"
 #include "tests/support/op_spec.h"
 
-/// Every folder under ops/ has what an op must have: samples, error samples, comments on its public functions, and a
-/// kernel for each device.
+/// Every folder under ops/ has what an op must have: samples, error samples, a definition, comments on its public
+/// functions, and a kernel for each device.
 namespace vitrine::testing {
 namespace {
 
@@ -98,13 +98,29 @@ TEST_CASE("every op folder has samples and error samples", "[unit]") {
       CHECK((spec->samples && !spec->samples(maker).empty()));
       CHECK(bool(spec->errors));
       CHECK((spec->errors && !spec->errors(maker).empty()));
-      if (spec->reference) CHECK(bool(spec->call));
       const auto samples = spec->samples(maker);
       const bool takes_tensors =
           std::any_of(samples.begin(), samples.end(), [](const Sample& s) { return !s.inputs.empty(); });
       if (spec->call && takes_tensors) CHECK_FALSE(spec->arguments.empty());
     }
   }
+}
+
+/// Where the values of ops without a definition in their spec are compared with ones written independently: folders.
+const std::map<std::string, const char*> kDefinedElsewhere = {
+    {"unary", "test_elementwise.cpp: the C library"},
+    {"binary", "test_elementwise.cpp: the C library"},
+    {"compare", "test_elementwise.cpp: the language's operators and truth tables"},
+    {"relpos", "test_relpos.cpp: ids recorded from the equations"}};
+
+TEST_CASE("every op has a definition that its values are compared with", "[unit]") {
+  for (const std::string& folder : op_folders())
+    for (const OpSpec* spec : specs_of(folder)) {
+      INFO("op " << spec->name << " has neither .reference nor .values");
+      CHECK((spec->reference || spec->values || kDefinedElsewhere.count(folder)));
+      CHECK_FALSE((spec->reference && spec->values));
+      CHECK((spec->call || !(spec->reference || spec->values)));
+    }
 }
 
 TEST_CASE("op names are unique and samples have labels", "[unit]") {

@@ -117,6 +117,19 @@ TEST_CASE("the sweep sees a value and a gradient that differ from the definition
   CHECK(check_reference(spec, kCpu).size() == 1);
 }
 
+TEST_CASE("the sweep compares plain loops in values alone", "[unit]") {
+  OpSpec spec = square({});
+  const auto loops = [](double factor) {
+    return [factor](const Inputs& in, const Attributes&) -> Outputs {
+      return map(in[0], in[0], [factor](double a, double b) { return factor * a * b; });
+    };
+  };
+  spec.values = loops(1);
+  CHECK(check_reference(spec, kCpu).empty());
+  spec.values = loops(1.00001);
+  CHECK(check_reference(spec, kCpu).size() == 1);
+}
+
 TEST_CASE("the gradient check sees small errors and names the place", "[unit]") {
   const OpSpec spec = square({.vjp_factor = 1.00001});
   CHECK(check_gradients(spec, kCpu).size() == 1);

@@ -1,6 +1,7 @@
 #include "tests/support/op_spec.h"
 
 #include <algorithm>
+#include <cmath>
 #include <numeric>
 
 #include "core/text.h"
@@ -70,6 +71,12 @@ Tensor Maker::booleans(const Shape& shape, double probability) {
   std::vector<double> values = uniform(shape, 0, 1).to_vector();
   for (double& v : values) v = v < probability;
   return from_vector(values, shape, {.dtype = Dtype::boolean});
+}
+
+Tensor Maker::with_nan(const Shape& shape) {
+  std::vector<double> values = normal(shape).to_vector();
+  values.at(values.size() / 2) = NAN;
+  return from_vector(values, shape, kF64);
 }
 
 Outputs OpSpec::run(const Sample& sample, const Inputs& inputs) const {

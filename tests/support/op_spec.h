@@ -35,6 +35,7 @@ class Maker {
   Tensor distinct(const Shape& shape, double low = -1, double high = 1);
   Tensor integers(const Shape& shape, int64_t low, int64_t high, Dtype dtype = Dtype::i64);  ///< in [low, high)
   Tensor booleans(const Shape& shape, double probability = 0.5);
+  Tensor with_nan(const Shape& shape);  ///< standard normal, but for a NaN in the middle of the row-major order
 
  private:
   Generator generator_;
@@ -98,11 +99,14 @@ struct OpSpec {
   Call call = {};
   /// The same in simpler ops; required for every fused op. Values and gradients are compared.
   Call reference = {};
+  /// The values alone, in plain loops of double, for an op that simpler ones do not make up. Its gradients are compared
+  /// with central differences.
+  Call values = {};
   std::function<std::vector<Sample>(Maker&)> samples;
   /// Large inputs for `vitrine bench ops`, f32 CPU tensors, each marked .bench(flops, bytes).
   std::function<std::vector<Sample>(Maker&)> benches = {};
   std::function<std::vector<ErrorSample>(Maker&)> errors = {};
-  /// Made only of other ops: needs no kernel of its own.
+  /// Has no kernels of its own, but runs other ops or the kernels of another folder.
   bool composite = false;
   /// Why no sample has an empty dim, if none can (the sweep requires one otherwise).
   std::string never_empty = {};

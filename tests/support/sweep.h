@@ -18,7 +18,7 @@ bool device_present(Device device);
 
 /// 1. Each error sample throws an error of the library with exactly its message.
 Failures check_errors(const OpSpec& spec, Device device);
-/// 2. Values and gradients equal those of `.reference`, in f64.
+/// 2. Values and gradients equal those of `.reference`, values those of `.values`, in f64.
 Failures check_reference(const OpSpec& spec, Device device);
 /// 3. Gradients equal central differences (gradcheck.h).
 Failures check_gradients(const OpSpec& spec, Device device);
