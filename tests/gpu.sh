@@ -1,16 +1,17 @@
 #!/usr/bin/env bash
 # The truth from a GPU, in one run of at most ten minutes on a machine without network:
 #   1 build for the GPU that is there        2 conformance: each instruction wrapper, emulated against real, bit for bit
-#   3 the op sweep on cuda, emulated, cpu    4 compute-sanitizer over every kernel at small shapes
+#   3 the op sweep: cuda against f64 on the cpu and against emulated
+#   4 compute-sanitizer over every kernel at small shapes
 #   5 vitrine bench ops beside PyTorch       6 one table
 #
 #   tests/gpu.sh bundle    on a machine with the packages of tests/run.sh: copies headers, oneDNN and zlib to tests/.bundle
 #   tests/gpu.sh           on the machine with the GPU (nvcc, cmake and g++ needed; tests/.bundle used if it is there)
 #
-# Exit status: 0 all passed, 1 something failed, 77 there is no GPU here.
+# Exit status: 0 all passed, 1 something failed or was not run for want of time, 77 there is no GPU here.
 # Results: build-gpu/results/{report.md,*.log,bench.json}. VITRINE_GPU_SECONDS (default 560) is the time it may take.
 set -uo pipefail
-cd "$(dirname "$0")/.."
+cd "$(dirname "$0")/.." || exit 1
 bundle=$PWD/tests/.bundle
 
 make_bundle() {
@@ -24,6 +25,7 @@ make_bundle() {
   cp -L /usr/include/zlib.h "$(ls /usr/include/*/zconf.h /usr/include/zconf.h 2>/dev/null | head -1)" "$bundle/include/"
   cp -L "$(ls /usr/lib/*/libz.so | head -1)" "$bundle/lib/libz.so.1"
   ln -sf libz.so.1 "$bundle/lib/libz.so"
+  if ls /usr/lib/*/libCatch2.a >/dev/null 2>&1; then cp -L /usr/lib/*/libCatch2.a "$bundle/lib/"; fi  # Catch2 from version 3 on
   du -sh "$bundle"
 }
 if [ "${1:-}" = bundle ]; then make_bundle; exit; fi
@@ -43,16 +45,20 @@ step() {
   local name=$1 limit=$2 start=$SECONDS left=$((deadline - SECONDS)) status=0
   shift 2
   if [ $left -lt 10 ]; then
-    echo "| $name | not run: out of time | 0 |" >>"$results/rows"
+    echo "| $name | FAILED (not run: out of time) | 0 |" >>"$results/rows"
+    echo "== $name: not run: out of time"
+    failures=$((failures + 1))
     return
   fi
   timeout $((left < limit ? left : limit)) "$@" >"$results/$name.log" 2>&1 || status=$?
+  if [ $status -eq 0 ] && grep -qE "^SKIPPED: |^No test cases matched" "$results/$name.log"; then status=77; fi
   local verdict=passed
   if [ $status -ne 0 ]; then verdict="FAILED ($status)"; failures=$((failures + 1)); fi
   if [ $status -eq 124 ]; then verdict="FAILED (out of time)"; fi
+  if [ $status -eq 77 ]; then verdict="FAILED (skipped tests)"; fi
   echo "| $name | $verdict | $((SECONDS - start)) |" >>"$results/rows"
   echo "== $name: $verdict, $((SECONDS - start)) s"
-  if [ $status -ne 0 ]; then grep -E "error|FAILED|Error|explicitly" -A3 "$results/$name.log" | head -60; tail -5 "$results/$name.log"; fi
+  if [ $status -ne 0 ]; then grep -E "error|FAILED|Error|explicitly|SKIPPED" -A3 "$results/$name.log" | head -60; tail -5 "$results/$name.log"; fi
 }
 
 configure_and_build() {
@@ -71,7 +77,7 @@ if [ -x "$build/vitrine_tests" ]; then
   step sweep 200 "$build/vitrine_tests" "*cuda*" -s
   # Small shapes only: the sanitizer slows kernels down by an order of magnitude.
   for tool in memcheck racecheck initcheck synccheck; do
-    step "sanitizer_$tool" 60 compute-sanitizer --tool "$tool" --error-exitcode 9 --launch-timeout 60 \
+    step "sanitizer_$tool" 60 env VITRINE_SWEEP_SMALL=1 compute-sanitizer --tool "$tool" --error-exitcode 9 --launch-timeout 60 \
       "$build/vitrine_tests" "sweep 4*cuda*"
   done
   peer=()

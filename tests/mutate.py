@@ -4,7 +4,8 @@
   vjps      every gradient of every op, times 3 and times 1.001, one input at a time. Done inside the test program on
             the finished tape (tests/support/evaluate.h), so nothing is rebuilt.
   barriers  every __syncthreads, __syncwarp and cp_async_wait of every kernel file is removed in turn.
-  bounds    some comparisons of device code are shifted by one: `<` to `<=`, `>=` to `>`.
+  bounds    comparisons of device code are shifted by one: `<` to `<=`, `>=` to `>`. A file with more than --bounds of them
+            is sampled: the same ones in every run, chosen by its name.
 
 A broken kernel file is compiled alone into a small shared object and preloaded: its Bind objects take the slots over from
 those of the library. A mutant is killed if the release sweep (agreement with the CPU in every dtype, several orders of threads,
@@ -24,6 +25,7 @@ ROOT = Path(__file__).resolve().parent.parent
 BARRIER = re.compile(r"(?:cuda::)?(?:__syncthreads\(\)|__syncwarp\([^()]*\)|cp_async_wait(?:_all)?(?:<[^<>]*>)?\([^()]*\))")
 BOUND = re.compile(r"(?<=[\w)\]]) (<|>=) (?=[\w(])")
 INCLUDE = re.compile(r'^#include "([^"]+)"', re.M)
+ATOMIC = re.compile(r"\batomic[A-Z]\w*\(")
 DEVICE_FUNCTION = re.compile(r"__global__|__device__|VITRINE_HD")
 RELEASE_TESTS = ["sweep 4 emulated*", "sweep 10 emulated*", "sweep 5 emulated*"]
 CHECK_TESTS = ["sweep 4 emulated*", "sweep 5 emulated*"]
@@ -160,7 +162,8 @@ def kernel_files(flavour, wanted):
         if (not wanted or folder in wanted) and DEVICE_FUNCTION.search(path.read_text()) and user in own:
             result.append((header, user, [folder]))
     if not wanted or "core" in wanted:
-        for header in ("core/cuda/reduce.h", "core/cuda/vector.h", "core/cuda/elementwise.h", "core/strided.h"):
+        kernels = (str(path.relative_to(ROOT)) for path in sorted(ROOT.glob("core/kernels/*_cuda.h")))
+        for header in ("core/cuda/reduce.h", "core/cuda/vector.h", "core/cuda/elementwise.h", "core/strided.h", *kernels):
             users = [f for f in flavour.commands if f.startswith("ops/") and header in (ROOT / f).read_text()]
             # layer_norm reduces twice in a row, which reuses the scratch array; otherwise the quickest to compile.
             users.sort(key=lambda f: ("layer_norm" not in f, (ROOT / f).stat().st_size))
@@ -189,18 +192,30 @@ def report(results):
     flat = [m for op in vjps.values() for m in op]
     out.append(f"Falsified gradients noticed: {percent(sum(m['noticed'] for m in flat), len(flat))}, "
                f"of {len(vjps)} ops that record a node of their own.\n")
+    groups = {}  # (noticed, tried) -> ops
+    for op, ms in sorted(vjps.items()):
+        groups.setdefault((sum(m["noticed"] for m in ms), len(ms)), []).append(op)
+    out.append("| noticed per op | ops |\n|---|---|")
+    out += [f"| {noticed} of {tried} | {', '.join(ops)} |" for (noticed, tried), ops in sorted(groups.items())]
     for m in (m for m in flat if not m["noticed"]):
         out.append(f"- survivor: {m['op']}, node {m['node']}, input {m['input']}, times {m['factor']}")
+    files = sorted({m["file"] for m in kernels.values()})
+    bounds = {f: sum(kind == "bound" for kind, *_ in mutants_of(ROOT / f, 10**6)) for f in files}
+    atomics = sum(len(ATOMIC.findall((ROOT / f).read_text())) for f in files)
     for kind, title in (("barrier", "Removed barriers"), ("bound", "Shifted bounds")):
         ms = [m for m in kernels.values() if m["kind"] == kind and m["killed_by"] is not None]
         out.append(f"\n{title} noticed: {percent(sum(bool(m['killed_by']) for m in ms), len(ms))}.")
-    out.append("\n| file | mutants | by comparison | by order | by checker | by array bounds | survivors |\n"
-               "|---|---|---|---|---|---|---|")
-    for file in sorted({m["file"] for m in kernels.values()}):
+    tried = sum(m["kind"] == "bound" for m in kernels.values())
+    out.append(f"These bounds are {tried} of the {sum(bounds.values())} in these files; the others were not tried.\n")
+    out.append(f"Atomic operations in these files, to be turned into `+=`: {atomics}.")
+    out.append("\n| file | mutants | bounds tried | by comparison | by order | by checker | by array bounds | survivors |\n"
+               "|---|---|---|---|---|---|---|---|")
+    for file in files:
         ms = [m for m in kernels.values() if m["file"] == file and m["killed_by"] is not None]
         by = lambda word: sum(bool(m["killed_by"]) and word in m["killed_by"] for m in ms)
         left = [f"line {m['line']}: {m['change']}" for m in ms if not m["killed_by"]]
-        out.append(f"| {file} | {len(ms)} | {by('release: sweep 4') + by('release: sweep 5')} | {by('release: sweep 10')} | {by('check:')} | "
+        shifted = sum(m["kind"] == "bound" for m in ms)
+        out.append(f"| {file} | {len(ms)} | {shifted} of {bounds[file]} | {by('release: sweep 4') + by('release: sweep 5')} | {by('release: sweep 10')} | {by('check:')} | "
                    f"{by('bounds:')} | "
                    + ("; ".join(left).replace("|", "\\|") or "none") + " |")
     readme = ROOT / "tests" / "README.md"

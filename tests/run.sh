@@ -2,7 +2,7 @@
 # Installs what is missing (Debian, Ubuntu), builds, and runs every test.
 #
 #   tests/run.sh               the presets release, asan and check, as CI does
-#   tests/run.sh release       only these presets
+#   tests/run.sh release tsan  only these presets; tsan runs the host's threads, "resources" compiles the kernels with nvcc
 #
 # Build folders: build (release), build-asan, build-check, ... The last line counts the tests of all presets.
 set -euo pipefail
@@ -39,9 +39,29 @@ run_preset() {
   passed=$((passed + total - fails - skips)) failed=$((failed + fails)) skipped=$((skipped + skips))
 }
 
+# What nvcc says of the kernels, no GPU needed: one more test, skipped where there is no nvcc.
+check_resources() {
+  echo "== kernel resources"
+  mkdir -p build
+  local log=build/resources.log start=$SECONDS status=77
+  if command -v python3 >/dev/null; then
+    status=0
+    python3 tests/resources.py --check >"$log" 2>&1 || status=$?
+  fi
+  case $status in
+    0) passed=$((passed + 1)) && tail -1 "$log" ;;
+    77) skipped=$((skipped + 1)) && echo "skipped: no nvcc (or no python3) here" ;;
+    *) failed=$((failed + 1)) && tail -40 "$log" ;;
+  esac
+  echo "== kernel resources: $((SECONDS - start)) s"
+}
+
 if [ $# -eq 0 ]; then set -- release asan check; fi
 for preset in "$@"; do
-  run_preset "$preset" || broken=$((broken + 1))
+  case $preset in
+    resources) check_resources ;;
+    *) run_preset "$preset" || broken=$((broken + 1)) ;;
+  esac
 done
 echo "$passed passed, $((failed + broken)) failed, $skipped skipped"
 [ $((failed + broken)) -eq 0 ]

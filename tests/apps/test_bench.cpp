@@ -5,10 +5,10 @@
 #include "tests/support/catch.h"
 
 using namespace vitrine;
-using Catch::Matchers::Contains;
 using testing::Finished;
 using testing::run_program;
 using testing::ScratchFolder;
+using vitrine::testing::Contains;
 
 namespace {
 

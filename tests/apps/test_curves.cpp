@@ -6,9 +6,9 @@
 #include "apps/plot/index_functions.h"
 #include "tests/support/catch.h"
 
-using Catch::Matchers::Contains;
 using vitrine::apps::curves_svg;
 using vitrine::apps::EpochRow;
+using vitrine::testing::Contains;
 
 namespace {
 

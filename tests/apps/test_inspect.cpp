@@ -8,11 +8,11 @@
 #include "tests/support/catch.h"
 
 using namespace vitrine;
-using Catch::Matchers::Contains;
 using nlohmann::json;
 using testing::Finished;
 using testing::run_program;
 using testing::ScratchFolder;
+using vitrine::testing::Contains;
 
 namespace {
 

@@ -5,9 +5,9 @@
 #include "tests/support/catch.h"
 
 using namespace vitrine;
-using Catch::Matchers::Contains;
 using testing::Finished;
 using testing::run_program;
+using vitrine::testing::Contains;
 
 TEST_CASE("program: help and version go to stdout with status 0", "[apps]") {
   const Finished help = run_program({"--help"});

@@ -9,7 +9,7 @@
 /// several classes, published settings.
 using namespace vitrine;
 using namespace vitrine::testing;
-using Catch::Matchers::Contains;
+using vitrine::testing::Contains;
 
 namespace {
 

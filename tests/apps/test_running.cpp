@@ -15,7 +15,7 @@
 /// stay, the dry run, the guard against NaN.
 using namespace vitrine;
 using namespace vitrine::testing;
-using Catch::Matchers::Contains;
+using vitrine::testing::Contains;
 
 namespace {
 

@@ -4,9 +4,9 @@
 #include "tests/support/catch.h"
 
 using namespace vitrine;
-using Catch::Matchers::Contains;
 using testing::Finished;
 using testing::run_program;
+using vitrine::testing::Contains;
 
 namespace {
 

@@ -4,9 +4,9 @@
 #include "tests/support/catch.h"
 
 using namespace vitrine;
-using Catch::Matchers::Contains;
 using testing::Finished;
 using testing::run_program;
+using vitrine::testing::Contains;
 
 TEST_CASE("summary: the paper's tables beside its figures", "[apps]") {
   const Finished run = run_program({"summary", "--paper", "--json"});

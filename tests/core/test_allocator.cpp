@@ -62,8 +62,8 @@ TEST_CASE("running out of memory says what was asked and what lives", "[unit]") 
   const Tensor keep = empty({1000});
   const size_t limit = size_t(allocator(Device::cpu()).stats().live_bytes) + 4096;
   set_cpu_memory_limit(limit);
-  CHECK_THROWS_WITH(empty({1 << 20}), Catch::Contains("out of memory on cpu: asked for 4194304 bytes") &&
-                                          Catch::Contains("the largest 4000 bytes by host code"));
+  CHECK_THROWS_WITH(empty({1 << 20}), testing::Contains("out of memory on cpu: asked for 4194304 bytes") &&
+                                          testing::Contains("the largest 4000 bytes by host code"));
   CHECK_NOTHROW(empty({10}));  // nothing is lost
   set_cpu_memory_limit(0);
   CHECK(allocator(Device::cpu()).snapshot().front().bytes == 4000);
@@ -87,7 +87,7 @@ TEST_CASE("a request beyond memory is refused on each device of the host", "[uni
         CHECK_THROWS_WITH(
             ops::pad(x, {{0, 224'999'999'999}}),
             Catch::StartsWith(format("pad: out of memory on {}: asked for 900000000000 bytes, ", device)) &&
-                Catch::Contains(format(" bytes live in {} blocks, ", blocks)));
+                testing::Contains(format(" bytes live in {} blocks, ", blocks)));
         CHECK(allocator(device).stats().live_blocks == blocks);
         CHECK(ops::pad(x, {{0, 2}}).to_vector() == std::vector<double>{0, 0, 0});
       }

@@ -5,7 +5,7 @@
 #include "tests/support/catch.h"
 
 using namespace vitrine;
-using Catch::Contains;
+using vitrine::testing::Contains;
 
 namespace {
 

@@ -7,7 +7,7 @@
 #include "tests/support/catch.h"
 
 using namespace vitrine;
-using Catch::Contains;
+using vitrine::testing::Contains;
 using nlohmann::json;
 
 TEST_CASE("the tape exports to JSON and Graphviz, by module", "[unit]") {

@@ -15,7 +15,7 @@
 
 using namespace vitrine;
 using namespace vitrine::data;
-using Catch::Matchers::ContainsSubstring;
+using vitrine::testing::Contains;
 using vitrine::testing::gzip;
 
 namespace {
@@ -205,8 +205,8 @@ TEST_CASE("missing files: the error says where it looked and what to do", "[unit
 
 TEST_CASE("Debian's Fashion-MNIST", "[unit]") {
   if (!std::filesystem::exists("/usr/share/datasets/fashion-mnist")) {
-    CHECK_THAT(failure("fashion-mnist"), ContainsSubstring("install the package dataset-fashion-mnist"));
-    CHECK_THAT(failure("fashion-mnist"), ContainsSubstring("fashion-mnist:DIR"));
+    CHECK_THAT(failure("fashion-mnist"), Contains("install the package dataset-fashion-mnist"));
+    CHECK_THAT(failure("fashion-mnist"), Contains("fashion-mnist:DIR"));
     return;
   }
   const auto test = open_dataset("fashion-mnist", Split::test);

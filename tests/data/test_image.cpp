@@ -9,10 +9,10 @@
 #include "tests/support/catch.h"
 
 using namespace vitrine;
-using Catch::Matchers::Contains;
 using data::decode_image;
 using data::Image;
 using nlohmann::json;
+using vitrine::testing::Contains;
 using Pixels = std::vector<uint8_t>;
 
 namespace {

@@ -131,7 +131,7 @@ TEST_CASE("imagefolder: what is missing is one error that names the folder", "[u
   std::filesystem::remove_all(d + "/train");
   CHECK(failure(folder, Split::test) == "no error");  // to evaluate, the validation images are enough
   std::filesystem::create_directory_symlink(d + "/val/a", d + "/val/a/round");
-  CHECK_THAT(failure(folder, Split::test), Catch::Matchers::Contains("more than 32 folders deep"));
+  CHECK_THAT(failure(folder, Split::test), testing::Contains("more than 32 folders deep"));
 }
 
 TEST_CASE("imagefolder: a class that val lacks keeps its number, and is named", "[unit][imagefolder]") {

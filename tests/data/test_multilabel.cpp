@@ -91,5 +91,5 @@ TEST_CASE("multilabel: what is wrong with a list is said with its line", "[unit]
                     folder.file("none") + ": no such folder");
   std::filesystem::remove(folder.file("val.csv"));
   CHECK_THROWS_WITH(open_dataset("multilabel:" + folder.file(""), Split::test),
-                    Catch::Matchers::Contains("val.csv: no such file; it lists images"));
+                    testing::Contains("val.csv: no such file; it lists images"));
 }

@@ -301,7 +301,7 @@ TEST_CASE("strings of earlier relative positions, and combinations that do not e
   };
   for (const char* text : {"hunag", "huang-v", "Shaw", "product"})
     CHECK_THROWS_WITH(nn::parse_rpe_choice(text), choices(text));
-  CHECK_THROWS_WITH(nn::parse_rpe_choice("rpe-huang"), Catch::Matchers::ContainsSubstring("the form is rpe-"));
+  CHECK_THROWS_WITH(nn::parse_rpe_choice("rpe-huang"), testing::Contains("the form is rpe-"));
 
   const auto layer = [](const nn::AttentionConfig& config) { return [=] { nn::Attention a({}, config); }; };
   CHECK_THROWS_WITH(layer({.dim = 6, .heads = 2, .grid = {2, 2, 1}, .rival = nn::Rival::sasa})(),

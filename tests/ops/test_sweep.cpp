@@ -63,6 +63,9 @@ TEST_CASE("sweep 11 cpu: one gradient alone", "[sweep]") { sweep(check_partial, 
 
 TEST_CASE("sweep 12 cpu: a falsified vjp is noticed", "[sweep]") { sweep(check_sensitivity, kCpu); }
 
+TEST_CASE("sweep 13 cpu: agrees with the emulated device", "[sweep][plain]") { sweep(check_emulated, kCpu); }
+TEST_CASE("sweep 13 cuda: agrees with the emulated device", "[sweep][cuda]") { sweep(check_emulated, kCuda); }
+
 // For tests/mutate.py: what sweep 12 tried, as lines of JSON.
 TEST_CASE("list falsified vjps", "[.mutants]") {
   for (const OpSpec* spec : selected_specs())

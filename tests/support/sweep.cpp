@@ -13,7 +13,7 @@
 #include "tests/support/layouts.h"
 #include "tests/support/sweep_case.h"
 
-/// Properties 1 to 6 and 11: what an op computes. Those of how it behaves are in sweep_behaviour.cpp.
+/// Properties 1 to 6, 11 and 13: what an op computes. Those of how it behaves are in sweep_behaviour.cpp.
 namespace vitrine::testing {
 namespace {
 
@@ -100,6 +100,15 @@ void compare_expanded(const Case& c, Dtype dtype, Device device) {
     c.expect_same(expected, c.pass(view, dtype), c.tolerance(dtype),
                   format("{}, {} expanded", dtype, argument_name(c.spec, i)));
   }
+}
+
+void compare_with_emulated(const Case& c, Dtype dtype, Device device) {
+  const Inputs emulated = convert(c.sample.inputs, dtype, Device::emulated());
+  const Inputs there = convert(emulated, dtype, device);
+  const std::vector<Tensor> cotangents =
+      c.sample.differentiable ? c.cotangents(emulated, dtype) : std::vector<Tensor>();
+  const Evaluation got = c.pass(there, moved(cotangents, forward(c.runner(), there)));
+  c.expect_same(c.pass(emulated, cotangents), got, c.tolerance(dtype), format("{}, against emulated", dtype));
 }
 
 }  // namespace
@@ -228,6 +237,15 @@ Failures check_partial(const OpSpec& spec, Device device) {
       for (size_t j = 0; j < inputs.size(); ++j)
         if (j != i && alone.gradients[j].defined())
           c.fail(format("{} got a gradient that nobody wants", argument_name(spec, j)));
+    }
+  });
+}
+
+Failures check_emulated(const OpSpec& spec, Device device) {
+  return for_each_case(spec, "agrees with emulated", device, [&](const Case& c) {
+    for (Dtype dtype : c.sample.dtypes) {
+      compare_with_emulated(c, dtype, device);
+      if (!floating(c)) break;
     }
   });
 }

@@ -40,6 +40,11 @@ Failures check_orders(const OpSpec& spec, Device device);
 /// 11. The gradient of an input is the same when no other input wants one.
 Failures check_partial(const OpSpec& spec, Device device);
 
+/// 13. In every dtype, values and gradients on `device` agree with those of the emulated device for the same inputs and
+/// cotangents: integers exactly, floats within the tolerance of 4. Both run the same kernels, but `device` may contract
+/// products and sums and has its own exp, erf, ... (cuda-on-cpu.md, section 7.2), so not in every bit.
+Failures check_emulated(const OpSpec& spec, Device device);
+
 /// One wrong vjp: the gradient that node `node` returns for input `input`, times `factor`.
 struct Falsification {
   std::string node;

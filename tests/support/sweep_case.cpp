@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstdlib>
 
 #include "core/allocator.h"
 #include "core/cuda/emulator/emulator.h"
@@ -33,7 +34,7 @@ int64_t input_elements(const Sample& sample) {
   return n;
 }
 
-/// Every access of a kernel is checked there; a sample of this size still has partial tiles.
+/// For where every access of a kernel is checked; a sample of this size still has partial tiles.
 void keep_small(std::vector<Sample>& samples) {
   constexpr int64_t kSmall = 8192;
   const auto smaller = [](const Sample& a, const Sample& b) { return input_elements(a) < input_elements(b); };
@@ -112,7 +113,7 @@ std::vector<Sample> sweep_samples(const OpSpec& spec) {
   Maker maker(seed_of(spec.name));
   std::vector<Sample> samples = spec.samples ? spec.samples(maker) : std::vector<Sample>();
   std::erase_if(samples, [](const Sample& s) { return s.benchmark; });
-  if (emulator::flavour() == emulator::Flavour::check) keep_small(samples);
+  if (emulator::flavour() == emulator::Flavour::check || std::getenv("VITRINE_SWEEP_SMALL")) keep_small(samples);
   return samples;
 }
 

@@ -51,7 +51,8 @@ class Case {
   Failures& failures_;
 };
 
-/// The samples of the sweep: not those for timing and, in the check flavour, only small ones.
+/// The samples of the sweep: not those for timing and, in the check flavour or where VITRINE_SWEEP_SMALL is set, only
+/// small ones.
 std::vector<Sample> sweep_samples(const OpSpec& spec);
 bool has_empty_input(const Sample& sample);
 

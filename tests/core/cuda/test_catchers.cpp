@@ -126,7 +126,7 @@ TEST_CASE("emulator: every kind of mistake is noticed by the flavour that is mea
     CAPTURE(m.name, wanted);
     if (wanted == kUnseen) continue;
     if (std::find(std::begin(kReports), std::end(kReports), wanted) != std::end(kReports)) {
-      CHECK_THAT(report_of(m.name), Catch::Matchers::ContainsSubstring(wanted));
+      CHECK_THAT(report_of(m.name), Contains(wanted));
       continue;
     }
     std::string heard;

@@ -28,7 +28,7 @@ std::string refusal(const Words& shape) {
   return "";
 }
 
-using Catch::Matchers::ContainsSubstring;
+using vitrine::testing::Contains;
 
 /// What "list what the environment sets" prints in a process with these variables in its environment.
 nlohmann::json set_by(const std::map<std::string, std::string>& variables) {
@@ -176,11 +176,10 @@ TEST_CASE("a launch without memory for its stacks is abandoned", "[unit][emulate
   for (const int workers : {1, 2})
     CHECK_THAT(failure(kNever, workers),
                Catch::StartsWith("indices: out of memory on emulated: asked for 1152921504606") &&
-                   ContainsSubstring(" bytes for the stack of a thread, 0 stacks live [block "));
+                   Contains(" bytes for the stack of a thread, 0 stacks live [block "));
   if (emulator::flavour() != emulator::Flavour::asan)  // it would note the state of each byte
-    CHECK_THAT(failure(kOnce, 1),
-               Catch::StartsWith("ring: out of memory on emulated: asked for 70368744") &&
-                   ContainsSubstring(" bytes for the stack of a thread, 1 stacks live [block 0,0,0 thread "));
+    CHECK_THAT(failure(kOnce, 1), Catch::StartsWith("ring: out of memory on emulated: asked for 70368744") &&
+                                      Contains(" bytes for the stack of a thread, 1 stacks live [block 0,0,0 thread "));
   const Words out = emulated("ring", {1024, 1});
   for (uint32_t t = 0; t < 1024; ++t) REQUIRE(out[t] == (t + 1) % 1024);
 }
@@ -189,7 +188,7 @@ TEST_CASE("a lane that has ended is missed by those who come later", "[unit][emu
   Options o;
   o.order = Order::descending;  // lanes 31 to 16 end before lane 15 comes
   const emulator::With with(o);
-  CHECK_THROWS_WITH(emulated("faulty/shuffle_without_all_lanes", {0}), ContainsSubstring("can never come"));
+  CHECK_THROWS_WITH(emulated("faulty/shuffle_without_all_lanes", {0}), Contains("can never come"));
 }
 
 TEST_CASE("blocks may be shared by several workers", "[unit][emulated]") {
