@@ -10,6 +10,7 @@
 #include <nlohmann/json.hpp>
 
 #include "core/backend.h"
+#include "core/files.h"
 #include "core/parallel.h"
 #include "core/random.h"
 
@@ -47,12 +48,16 @@ std::vector<Command> commands() {
 void CommonFlags::add_to(CLI::App& app) {
   app.add_option("--device", device_text, "cpu, cuda, cuda:N or emulated (default: cuda if there is one, else cpu)");
   app.add_option("--threads", threads, "threads of the CPU kernels (default: all)")->check(CLI::Range(1, 4096));
-  app.add_option("--seed", seed, "seed of all random numbers (default: 0)");
+  app.add_option("--seed", seed, "seed of all random numbers (default: 0)")
+      ->check([](const std::string& text) {  // CLI11 would read -1 as 2^64 - 1
+        return text.starts_with("-") ? "must be a whole number from 0 on, got " + text : std::string();
+      });
   app.add_option("--precision", precision, "f32 or bf16 (default: f32)")->check(CLI::IsMember({"f32", "bf16"}));
   app.add_flag("--json", json, "print one JSON document on stdout and nothing else there");
 }
 
 void CommonFlags::apply() const {
+  if (!device_text.empty()) usable_device(device_text);  // an error in commands that need no device too
   if (threads > 0) set_num_threads(threads);
   default_generator() = Generator{seed, 0};
 }
@@ -78,10 +83,21 @@ Device usable_device(const std::string& text) {
   return device;
 }
 
+std::string one_line(const std::string& text) {
+  std::string line;
+  for (const char c : text) {
+    const auto code = static_cast<unsigned char>(c);
+    char escaped[8];
+    snprintf(escaped, sizeof escaped, "\\x%02x", code);
+    line += c == '\n' ? "\\n" : code < 0x20 || code == 0x7f ? escaped : std::string(1, c);
+  }
+  return line;
+}
+
 void make_folder(const std::string& folder) {
   std::error_code error;
   std::filesystem::create_directories(folder, error);
-  check<IoError>(!error, "{}: cannot be made: {}", folder, error.message());
+  check<WriteError>(!error, "{}: cannot be made: {}", folder, error.message());
 }
 
 void print_json(const nlohmann::ordered_json& document) {

@@ -53,7 +53,7 @@ struct CommonFlags {
   bool json = false;
 
   void add_to(CLI::App& app);
-  /// Sets threads and seed for this thread. Call first in a command.
+  /// Sets threads and seed for this thread. Call first in a command. @throws UsageError as device()
   void apply() const;
   /// The device asked for, else cuda if one is there, else cpu. @throws UsageError if this build or machine has none
   Device device() const;
@@ -63,7 +63,10 @@ struct CommonFlags {
 /// `text` as a device of this build and machine. @throws UsageError naming the devices that can be used
 Device usable_device(const std::string& text);
 
-/// Makes a folder and those above it, unless it is there. @throws IoError if it cannot be made
+/// `text` with control characters, such as line breaks in the names of files, written as \n or \x1b.
+std::string one_line(const std::string& text);
+
+/// Makes a folder and those above it, unless it is there. @throws WriteError if it cannot be made
 void make_folder(const std::string& folder);
 
 /// Writes the document and a newline to stdout; texts that are not UTF-8 are repaired.

@@ -1,12 +1,17 @@
 #include <unistd.h>
 
 #include <CLI/CLI.hpp>
+#include <cerrno>
 #include <cstdlib>
+#include <cstring>
+#include <filesystem>
 #include <functional>
+#include <ios>
 #include <iostream>
 #include <new>
 
 #include "apps/cli.h"
+#include "core/files.h"
 
 namespace vitrine::apps {
 namespace {
@@ -66,8 +71,12 @@ int run(int argc, char** argv) {
   }
   check<UsageError>(argc > 1, "which command? {}; see vitrine --help", known);
   const std::string first = argv[1];
-  if (first == "--help" || first == "-h") return std::cout << help_text(), kDone;
-  if (first == "--version") return std::cout << version_text(), kDone;
+  const bool help = first == "--help" || first == "-h";
+  if (help || first == "--version") {
+    if (argc > 2) throw UsageError(format("unexpected argument '{}'; {} stands alone", argv[2], first));
+    std::cout << (help ? help_text() : version_text());
+    return kDone;
+  }
   for (const Command& command : commands())
     if (first == command.name) return run_command(command, argc - 1, argv + 1);
   const std::string what = first.starts_with("-") ? "flag" : "command";
@@ -92,7 +101,8 @@ void bound_spinning(char** argv) {
 }
 
 int report(const std::string& message, Exit status) {
-  std::cerr << "vitrine: " << message << std::endl;
+  std::cout.exceptions(std::ios::goodbit);  // stderr flushes stdout first
+  std::cerr << "vitrine: " << one_line(message) << std::endl;
   return status;
 }
 
@@ -103,13 +113,22 @@ int main(int argc, char** argv) {
   using namespace vitrine;
   apps::bound_spinning(argv);
   try {
-    return apps::run(argc, argv);
+    std::cout.exceptions(std::ios::badbit);  // an answer that cannot be written is lost
+    const int status = apps::run(argc, argv);
+    std::cout.flush();
+    return status;
   } catch (const apps::UsageError& e) {
     return apps::report(e.what(), apps::kUsage);
   } catch (const ValueError& e) {
     return apps::report(e.what(), apps::kUsage);
+  } catch (const WriteError& e) {
+    return apps::report(e.what(), apps::kFailed);
   } catch (const IoError& e) {
     return apps::report(e.what(), apps::kUnreadable);
+  } catch (const std::filesystem::filesystem_error& e) {
+    return apps::report(format("{}: {}", e.path1().string(), e.code().message()), apps::kUnreadable);
+  } catch (const std::ios_base::failure&) {
+    return apps::report(format("cannot write to stdout: {}", std::strerror(errno)), apps::kFailed);
   } catch (const std::bad_alloc&) {
     return apps::report("out of memory", apps::kFailed);
   } catch (const std::exception& e) {

@@ -3,15 +3,29 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <charconv>
 #include <cmath>
+#include <csignal>
 #include <cstdio>
 #include <cstring>
 #include <filesystem>
 #include <fstream>
 
-#include "core/error.h"
-
 namespace vitrine {
+namespace {
+
+constexpr const char* kTemporary = ".tmp";
+
+/// The process that the name FILE.PID.tmp belongs to; 0 for another name.
+pid_t writer_of(const std::filesystem::path& file) {
+  const std::string number = file.stem().extension();  // ".123"
+  pid_t pid = 0;
+  if (file.extension() != kTemporary || number.empty()) return 0;
+  const char* const end = number.data() + number.size();
+  return std::from_chars(number.data() + 1, end, pid).ptr == end ? pid : 0;
+}
+
+}  // namespace
 
 std::string json_text(const std::string& s) {
   std::string out = "\"";
@@ -37,24 +51,32 @@ std::string json_number(double x) {
 }
 
 void write_file_atomically(const std::string& file, const std::function<void(std::ostream&)>& write) {
-  const std::string temporary = file + "." + std::to_string(getpid()) + ".tmp";
+  const std::string temporary = format("{}.{}{}", file, getpid(), kTemporary);
   // Renaming would put a file in the place of a device such as /dev/null.
-  check<IoError>(!std::filesystem::exists(file) || std::filesystem::is_regular_file(file),
-                 "cannot write {}: it is not a regular file", file);
-  std::ofstream out(temporary, std::ios::binary);
-  check<IoError>(out.good(), "cannot write {}: {}", file, std::strerror(errno));
   std::error_code ignored;
+  check<WriteError>(!std::filesystem::exists(file, ignored) || std::filesystem::is_regular_file(file, ignored),
+                    "cannot write {}: it is not a regular file", file);
+  std::ofstream out(temporary, std::ios::binary);
+  check<WriteError>(out.good(), "cannot write {}: {}", file, std::strerror(errno));
   try {
     write(out);
     out.close();
-    check<IoError>(out.good(), "cannot write {}: {}", file, std::strerror(errno));
+    check<WriteError>(out.good(), "cannot write {}: {}", file, std::strerror(errno));
     std::filesystem::rename(temporary, file);
   } catch (const std::filesystem::filesystem_error& e) {
     std::filesystem::remove(temporary, ignored);
-    throw IoError(format("cannot write {}: {}", file, e.code().message()));
+    throw WriteError(format("cannot write {}: {}", file, e.code().message()));
   } catch (...) {
     std::filesystem::remove(temporary, ignored);
     throw;
+  }
+}
+
+void remove_stale_temporaries(const std::string& folder) {
+  std::error_code ignored;
+  for (const auto& entry : std::filesystem::directory_iterator(folder, ignored)) {
+    const pid_t writer = writer_of(entry.path());
+    if (writer > 0 && kill(writer, 0) != 0 && errno == ESRCH) std::filesystem::remove(entry.path(), ignored);
   }
 }
 

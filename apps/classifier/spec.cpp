@@ -2,8 +2,10 @@
 
 #include <algorithm>
 #include <cmath>
+#include <map>
 
 #include "apps/classifier/weights.h"
+#include "apps/classifier/whole_number.h"
 #include "apps/cli.h"
 #include "core/error.h"
 
@@ -18,9 +20,11 @@ auto reading(const std::string& where, F&& read) {
   try {
     return read();
   } catch (const Json::exception& e) {
-    throw IoError(format("{}: malformed description of the model: {}", where, e.what()));
+    throw IoError(format("{}: malformed description of the model: {}", where, one_line(e.what())));
   } catch (const ValueError& e) {
-    throw IoError(format("{}: {}", where, e.what()));
+    throw IoError(format("{}: {}", where, one_line(e.what())));
+  } catch (const ShapeError& e) {
+    throw IoError(format("{}: {}", where, one_line(e.what())));
   }
 }
 
@@ -51,27 +55,30 @@ Json ClassifierSpec::json() const {
 
 ClassifierSpec ClassifierSpec::from_json(const Json& document, const std::string& where) {
   return reading(where, [&] {
+    const auto whole = [&]<class T>(const Json& object, const char* key, T& out) {
+      out = whole_number<T>(object.at(key), key);
+    };
     check<IoError>(document.at("format") == 1, "{}: format {} of a newer program; this one reads 1", where,
                    document.at("format").dump());
     ClassifierSpec spec;
     spec.model = document.at("model").get<std::string>();
-    spec.options.num_classes = document.at("num_classes").get<int64_t>();
-    spec.options.image_size = document.at("image_size").get<int64_t>();
+    whole(document, "num_classes", spec.options.num_classes.emplace());
+    whole(document, "image_size", spec.options.image_size.emplace());
     if (const auto rpe = document.at("rpe").get<std::string>(); !rpe.empty()) spec.options.rpe = rpe;
     if (const auto ape = document.at("ape").get<std::string>(); !ape.empty()) spec.options.ape = models::parse_ape(ape);
     spec.options.drop_path = document.at("drop_path").get<double>();
     spec.options.dropout = document.at("dropout").get<double>();
     spec.data = document.at("data").get<std::string>();
-    spec.data_seed = document.at("data_seed").get<uint64_t>();
+    whole(document, "data_seed", spec.data_seed);
     const Json& p = document.at("preprocessing");
-    spec.preprocessing = {.height = p.at("height").get<int64_t>(),
-                          .width = p.at("width").get<int64_t>(),
-                          .grey = p.at("grey").get<bool>(),
-                          .mean = p.at("mean").get<std::array<double, 3>>(),
-                          .std = p.at("std").get<std::array<double, 3>>(),
-                          .crop = p.value("crop", 1.0)};  // files from before images had sizes of their own
-    check<IoError>(spec.preprocessing.crop > 0 && spec.preprocessing.crop <= 1, "{}: a crop of {}", where,
-                   spec.preprocessing.crop);
+    whole(p, "height", spec.preprocessing.height);
+    whole(p, "width", spec.preprocessing.width);
+    p.at("grey").get_to(spec.preprocessing.grey);
+    p.at("mean").get_to(spec.preprocessing.mean);
+    p.at("std").get_to(spec.preprocessing.std);
+    spec.preprocessing.crop = p.value("crop", 1.0);  // absent from files from before images had sizes of their own
+    check<IoError>(spec.preprocessing.crop >= data::kSmallestCrop && spec.preprocessing.crop <= 1,
+                   "{}: a crop of {}; it must be in [{}, 1]", where, spec.preprocessing.crop, data::kSmallestCrop);
     (void)data::PixelTable(spec.preprocessing);  // refuses a std of 0 and the like
     spec.labels = document.at("labels").get<std::vector<std::string>>();
     spec.multi_label = document.value("multi_label", false);  // absent from files of earlier programs
@@ -86,8 +93,25 @@ ClassifierSpec ClassifierSpec::from_json(const Json& document, const std::string
   });
 }
 
+void ClassifierSpec::check_weights(const nn::NamedTensors& weights, const std::string& where) const {
+  const auto blank = models::make_classifier({.blank = true}, model, options);
+  std::map<std::string, Shape> given;
+  for (const auto& [name, t] : weights) given.emplace(name, t.shape());
+  const nn::NamedTensors wanted = blank->parameters();
+  const bool all = std::all_of(wanted.begin(), wanted.end(), [&](const auto& p) {
+    const auto found = given.find(p.first);
+    return found != given.end() && found->second == p.second.shape();
+  });
+  if (all) return;
+  reading(where, [&] { return blank->load_state_dict(weights); });  // throws, and names all that does not fit
+}
+
 std::unique_ptr<models::Classifier> ClassifierSpec::make(Device device, Generator& rng) const {
   return models::make_classifier({.device = device, .rng = &rng}, model, options);
+}
+
+std::unique_ptr<data::Dataset> ClassifierSpec::open_test(const std::string& where) const {
+  return reading(where, [&] { return data::open_dataset(data, data::Split::test, data_seed); });
 }
 
 Json metadata_json(const data::Safetensors& file, const std::string& name, const char* key) {
@@ -167,13 +191,9 @@ LoadedClassifier load_classifier(const data::Safetensors& content, const std::st
   check<IoError>(!ema || !weights.empty(), "{}: holds no averaged weights; train with --ema", file);
   Generator unused;
   reading(file, [&] {
+    loaded.spec.check_weights(weights, file);
     loaded.model = loaded.spec.make(device, unused);
-    try {
-      loaded.model->load_state_dict(weights);
-    } catch (const ShapeError& e) {
-      throw IoError(format("{}: {}", file, e.what()));
-    }
-    return 0;
+    return loaded.model->load_state_dict(weights);
   });
   loaded.model->eval();
   return loaded;

@@ -23,7 +23,14 @@ struct ClassifierSpec {
   nlohmann::ordered_json json() const;
   /// @throws IoError, beginning with `where`, unless the document is one that json() gives
   static ClassifierSpec from_json(const nlohmann::ordered_json& document, const std::string& where);
+  /// Compares names and shapes with those of the model before make() asks for memory: a few bytes can describe a model
+  /// that fills it. @throws IoError, beginning with `where`, unless all parameters of the model are there; ValueError
+  /// as make_classifier
+  void check_weights(const nn::NamedTensors& weights, const std::string& where) const;
   std::unique_ptr<models::Classifier> make(Device device, Generator& rng) const;
+  /// The test images of `data`. @throws as open_dataset, but IoError, beginning with `where`, for a string that it does
+  /// not take
+  std::unique_ptr<data::Dataset> open_test(const std::string& where) const;
 };
 
 /// Metadata keys of a checkpoint.

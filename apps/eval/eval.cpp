@@ -18,8 +18,8 @@ int eval(const EvalFlags& flags) {
   const Device device = flags.device();
   check<UsageError>(flags.weights.model.empty() || !flags.data.empty(), "eval: weights alone need --data");
   const LoadedClassifier loaded = flags.load();
-  const auto dataset =
-      data::open_dataset(flags.data.empty() ? loaded.spec.data : flags.data, data::Split::test, loaded.spec.data_seed);
+  const auto dataset = flags.data.empty() ? loaded.spec.open_test(flags.checkpoint)
+                                          : data::open_dataset(flags.data, data::Split::test, loaded.spec.data_seed);
   // Of folders the names alone tell which class is which; weights alone know no names.
   const std::vector<std::string>&names = dataset->labels(), &known = loaded.spec.labels;
   check<ValueError>(dataset->one_size() || loaded.report ||
@@ -67,7 +67,7 @@ std::function<int()> setup(CLI::App& app) {
       ->check(CLI::Range(1, 1 << 16));
   app.add_option("--eval-crop-ratio", flags->crop,
                  "part of the shorter side of a folder's images (default: as trained)")
-      ->check(CLI::Range(0.1, 1.0));
+      ->check(CLI::Range(data::kSmallestCrop, 1.0));
   app.add_option("--workers", flags->workers, "threads that prepare batches")
       ->capture_default_str()
       ->check(CLI::Range(0, 64));

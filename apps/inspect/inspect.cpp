@@ -80,7 +80,7 @@ int inspect(const Flags& flags) {
 std::function<int()> setup(CLI::App& app) {
   const auto flags = std::make_shared<Flags>();
   flags->add_to(app);
-  app.add_option("IMAGE", flags->image, "JPEG, PNG, BMP or PNM file")->required();
+  app.add_option("IMAGE", flags->image, "JPEG, PNG, BMP, GIF, PSD or PNM file")->required();
   app.add_option("--out", flags->out, "the page to write, FILE.html")->required();
   return [flags] { return inspect(*flags); };
 }

@@ -63,7 +63,7 @@ int predict(const Flags& flags) {
 std::function<int()> setup(CLI::App& app) {
   const auto flags = std::make_shared<Flags>();
   flags->add_to(app);
-  app.add_option("IMAGE", flags->images, "JPEG, PNG, BMP or PNM files")->required();
+  app.add_option("IMAGE", flags->images, "JPEG, PNG, BMP, GIF, PSD or PNM files")->required();
   return [flags] { return predict(*flags); };
 }
 

@@ -112,14 +112,27 @@ std::vector<Tensor> read_inputs(const ProbeRequest& probe, const data::Safetenso
   return list;
 }
 
-/// Parameters by name from the file; drawn where it has none and the request allows that.
-void load_parameters(nn::Module& module, const ProbeRequest& probe, const data::Safetensors& in) {
-  const nn::LoadReport report = module.load_state_dict(in.tensors, nn::Strict::no);
+/// Parameters by name from the file; drawn where it has none and the request allows that. What else is there, beside
+/// the inputs and cotangents, is an error: a misspelt parameter would be drawn.
+void load_parameters(nn::Module& module, const std::vector<Input>& inputs, const ProbeRequest& probe,
+                     const data::Safetensors& in) {
+  nn::NamedTensors values = in.tensors;
+  std::erase_if(values, [&](const auto& t) {
+    return is_cotangent(t.first) ||
+           std::any_of(inputs.begin(), inputs.end(), [&](const Input& i) { return i.name == t.first; });
+  });
+  const nn::LoadReport report = module.load_state_dict(values, nn::Strict::no);
   check<IoError>(report.mismatched.empty(), "{}: {}", probe.file,
                  report.mismatched.empty() ? "" : report.mismatched.front());
   check<IoError>(probe.init || report.missing.empty(),
                  "{}: there is no tensor '{}', a parameter of {}; \"init\": true draws those that are missing",
                  probe.file, report.missing.empty() ? "" : report.missing.front(), probe.name);
+  if (report.unexpected.empty()) return;
+  std::vector<std::string> known = {input};
+  for (const auto& [name, t] : module.parameters()) known.push_back(name);
+  const std::string& name = report.unexpected.front();
+  throw IoError(
+      format("{}: '{}' is no parameter of {}; did you mean {}?", probe.file, name, probe.name, nearest(name, known)));
 }
 
 }  // namespace
@@ -133,7 +146,7 @@ data::Safetensors probe_module(const ProbeRequest& probe, const data::Safetensor
     check_floating("probe", inputs[0].name.c_str(), given[0]);
     const Dtype dtype = given[0].dtype() == Dtype::f64 ? Dtype::f64 : Dtype::f32;
     const Built built = build(probe, {.device = device, .dtype = dtype, .rng = &default_generator()});
-    load_parameters(*built.module, probe, in);
+    load_parameters(*built.module, inputs, probe, in);
     built.module->eval();
     for (Tensor& t : given)
       if (backward && t.defined() && is_floating(t.dtype())) t = t.clone().set_requires_grad();
@@ -144,7 +157,7 @@ data::Safetensors probe_module(const ProbeRequest& probe, const data::Safetensor
     y.backward({.gradient = gather_cotangents(probe, in, {"out"}, {y})[0]});
     const auto report = [&](const std::string& name, const Tensor& t) {
       const Tensor gradient = t.grad().defined() ? t.grad() : zeros_like(t.detach());
-      out.tensors.emplace_back("grad." + name, gradient.detach().to(Device::cpu()));
+      out.tensors.emplace_back("grad." + name, gradient.detach().to(given[0].dtype()).to(Device::cpu()));
     };
     for (size_t i = 0; i < inputs.size(); ++i)
       if (given[i].defined() && given[i].requires_grad()) report(inputs[i].name, given[i]);

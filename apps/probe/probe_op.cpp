@@ -71,7 +71,7 @@ std::vector<Tensor> gather_cotangents(const ProbeRequest& probe, const data::Saf
   std::vector<std::string> valid;
   for (const std::string& name : names) valid.push_back(kCotangent + name);
   for (const auto& [key, c] : in.tensors) {
-    if (!key.starts_with(kCotangent)) continue;
+    if (!is_cotangent(key)) continue;
     const auto at = size_t(std::find(valid.begin(), valid.end(), key) - valid.begin());
     check<IoError>(at < valid.size(), "{}: '{}' belongs to no output of {}; did you mean {}?", probe.file, key,
                    probe.name, nearest(key, valid));
@@ -85,9 +85,10 @@ std::vector<Tensor> gather_cotangents(const ProbeRequest& probe, const data::Saf
   return cotangents;
 }
 
+bool is_cotangent(const std::string& name) { return name.starts_with(kCotangent); }
+
 bool has_cotangents(const data::Safetensors& in) {
-  return std::any_of(in.tensors.begin(), in.tensors.end(),
-                     [](const auto& pair) { return pair.first.starts_with(kCotangent); });
+  return std::any_of(in.tensors.begin(), in.tensors.end(), [](const auto& pair) { return is_cotangent(pair.first); });
 }
 
 data::Safetensors probe_op(const ProbeRequest& probe, const data::Safetensors& in) {

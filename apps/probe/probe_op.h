@@ -49,13 +49,16 @@ data::Safetensors probe_op(const ProbeRequest& probe, const data::Safetensors& i
 /// (num_classes, image_size, rpe, ape; input image). Parameters are read from `in` by their state_dict keys. Parameters
 /// are f64 if the first input is, else f32. Runs in evaluation mode.
 ///
-/// @return `out` and, after a backward, `grad.NAME` of every floating input and of every parameter
-/// @throws UsageError for an unknown name or setting; IoError for a parameter that is missing or has another shape
+/// @return `out` and, after a backward, `grad.NAME` of every floating input and of every parameter, in the first input's
+///         dtype
+/// @throws UsageError for an unknown name or setting; IoError for a parameter that is missing or has another shape, and
+///         for a tensor that belongs to nothing
 data::Safetensors probe_module(const ProbeRequest& probe, const data::Safetensors& in);
 
 /// The cotangent of each output, undefined where `in` has none. @throws IoError for one that fits no output
 std::vector<Tensor> gather_cotangents(const ProbeRequest& probe, const data::Safetensors& in,
                                       const std::vector<std::string>& names, const std::vector<Tensor>& outputs);
+bool is_cotangent(const std::string& name);
 /// Whether `in` holds any cotangent.
 bool has_cotangents(const data::Safetensors& in);
 

@@ -40,7 +40,7 @@ std::vector<Tensor> inputs(const TrainedRpe& flags, const LoadedClassifier& load
     const Tensor input = image_input(data::decode_image(flags.image), spec.preprocessing);
     return {input.to(device).to(dtype)};
   }
-  const auto dataset = data::open_dataset(spec.data, data::Split::test, spec.data_seed);
+  const auto dataset = spec.open_test(flags.checkpoint);
   check_fits(*loaded.model, *dataset);
   constexpr int64_t kBatch = 16;
   const data::Loader loader(*dataset, {.batch_size = std::min(kBatch, flags.images)});

@@ -82,6 +82,7 @@ std::function<int()> setup_models(CLI::App& app) {
   const auto flags = std::make_shared<CommonFlags>();
   flags->add_to(app);
   return [flags] {
+    flags->apply();
     if (flags->json) {
       print_json(models::classifier_names());
     } else {

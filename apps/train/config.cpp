@@ -4,6 +4,7 @@
 #include <memory>
 
 #include "apps/classifier/checkpoint_flags.h"
+#include "apps/classifier/whole_number.h"
 
 namespace vitrine::apps {
 namespace {
@@ -125,19 +126,29 @@ Json TrainConfig::json() const {
 
 void TrainConfig::set(const Json& settings) {
   for_each_setting(*this, [&](const char* key, auto& value, const char*) {
-    if (settings.contains(key)) settings[key].get_to(value);
+    using T = std::remove_reference_t<decltype(value)>;
+    if (!settings.contains(key)) return;
+    if constexpr (std::is_integral_v<T> && !std::is_same_v<T, bool>) {
+      value = whole_number<T>(settings[key], key);
+    } else {
+      settings[key].get_to(value);
+    }
   });
 }
 
 TrainConfig TrainConfig::from_json(const Json& document, const std::string& where) {
   TrainConfig config;
+  const auto malformed = [&](const std::exception& e) {
+    return IoError(format("{}: malformed training configuration: {}", where, one_line(e.what())));
+  };
   try {
+    check<ValueError>(document.is_object(), "it is no object");
     config.set(document);  // what is not there was written before there was such a flag
     config.check_ranges();
   } catch (const Json::exception& e) {
-    throw IoError(format("{}: malformed training configuration: {}", where, e.what()));
-  } catch (const UsageError& e) {
-    throw IoError(format("{}: malformed training configuration: {}", where, e.what()));
+    throw malformed(e);
+  } catch (const Error& e) {
+    throw malformed(e);
   }
   return config;
 }
@@ -175,7 +186,7 @@ void TrainConfig::check_ranges() const {
        {std::pair{"--color-jitter", color_jitter}, {"--mixup", mixup}, {"--cutmix", cutmix}})
     in(flag, value, 0, 10, "between 0 and 10");
   in("--recount", double(recount), 1, 100, "1 to 100");
-  in("--eval-crop-ratio", eval_crop_ratio, 0.1, 1, "between 0.1 and 1");
+  in("--eval-crop-ratio", eval_crop_ratio, data::kSmallestCrop, 1, "between 0.1 and 1");
   for (const auto& [flag, list] : {std::pair{"--scale", &scale}, {"--ratio", &ratio}})
     check<UsageError>(list->size() == 2, "{} takes two numbers, got {}", flag, list->size());
   check<UsageError>(cutmix_minmax.empty() || cutmix_minmax.size() == 2, "--cutmix-minmax takes two numbers, got {}",
@@ -190,6 +201,7 @@ void TrainConfig::check_ranges() const {
   one_of("--opt", opt, {"adamw", "sgd"});
   one_of("--distillation-type", distillation_type, {"none", "soft", "hard"});
   one_of("--distillation-norm", distillation_norm, {"numel", "batch"});
+  one_of("--precision", precision, {"f32", "bf16"});
   check<UsageError>(distillation_type == "none" || !teacher_path.empty(),
                     "--distillation-type {} needs --teacher-path FILE, a checkpoint or weights with --teacher-model",
                     distillation_type);

@@ -8,7 +8,7 @@
 #include <cstring>
 #include <filesystem>
 
-#include "core/error.h"
+#include "core/files.h"
 
 namespace vitrine::apps {
 namespace {
@@ -100,7 +100,7 @@ void EventFile::add(int64_t step, const Scalars& scalars) {
     out_ << tfrecord(version_event(now())) << tfrecord(start_event(now(), step));
   }
   out_ << tfrecord(scalars_event(now(), step, scalars)) << std::flush;
-  check<IoError>(out_.good(), "cannot write {}: {}", path_, std::strerror(errno));
+  check<WriteError>(out_.good(), "cannot write {}: {}", path_, std::strerror(errno));
 }
 
 }  // namespace vitrine::apps

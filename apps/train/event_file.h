@@ -30,7 +30,7 @@ std::string scalars_event(double wall_time, int64_t step, const Scalars& scalars
 class EventFile {
  public:
   explicit EventFile(std::string folder) : folder_(std::move(folder)) {}
-  /// Appends, and makes the file before the first time. @throws IoError naming it
+  /// Appends, and makes the file before the first time. @throws WriteError naming it
   void add(int64_t step, const Scalars& scalars);
 
  private:

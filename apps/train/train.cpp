@@ -65,6 +65,25 @@ std::optional<StoredRun> open_run(Flags& flags) {
   return stored;
 }
 
+/// Of a run that goes on as it was stored, a setting that makes no sense is a fault of the file, and not of flags.
+Trainer make_trainer(const Flags& flags, const StoredRun* stored) {
+  const auto fault = [&](const Error& e) {
+    const std::string what = e.what();
+    return IoError(what.starts_with(stored->file) ? what : format("{}: {}", stored->file, what));
+  };
+  const bool as_stored =
+      stored && (flags.decided.empty() || folder_of(stored->file) == folder_of(checkpoint_of(flags.run.out)));
+  try {
+    return Trainer(stored ? stored->config : flags.config, flags.run, stored);
+  } catch (const UsageError& e) {
+    if (as_stored) throw fault(e);
+    throw;
+  } catch (const ValueError& e) {
+    if (as_stored) throw fault(e);
+    throw;
+  }
+}
+
 /// --eval of the reference's program: what `vitrine eval` does.
 int evaluate_only(const Flags& flags) {
   const TrainConfig& config = flags.config;
@@ -109,7 +128,7 @@ int train(CLI::App& app, Flags& flags) {
   flags.run.device = flags.device();
   std::optional<StoredRun> stored = open_run(flags);
   const std::atomic<bool>& stop = stop_on_interrupt();
-  Trainer trainer(stored ? stored->config : flags.config, flags.run, stored ? &*stored : nullptr);
+  Trainer trainer = make_trainer(flags, stored ? &*stored : nullptr);
   stored.reset();  // as large as the model and its optimizer
   if (flags.run.dry) return dry_run(flags, trainer);
   const bool done = trainer.run(stop);

@@ -7,6 +7,7 @@
 
 #include "apps/classifier/progress.h"
 #include "apps/classifier/weights.h"
+#include "apps/classifier/whole_number.h"
 #include "apps/train/averaged_weights.h"
 #include "apps/train/finite_guard.h"
 #include "apps/train/input.h"
@@ -79,8 +80,7 @@ std::optional<StoredRun> stored_run(const std::string& out) {
 StoredRun read_run(const std::string& file) {
   StoredRun run{.file = file, .checkpoint = data::read_safetensors(file), .config = {}};
   const Json training = metadata_json(run.checkpoint, file, kTrainingKey);
-  check<IoError>(training.contains("config"), "{}: malformed state of training: no configuration", file);
-  run.config = TrainConfig::from_json(training["config"], file);
+  run.config = TrainConfig::from_json(training.value("config", Json()), file);
   return run;
 }
 
@@ -97,6 +97,7 @@ Trainer::Trainer(const TrainConfig& config, const TrainRun& run, const StoredRun
              [this](std::span<const data::Batch> parts) { return step_on_device(parts); }),
       loader_(*train_, batches_of(config_, run, *train_, spec_)),
       log_(run.out, config.model) {
+  if (known) spec_.check_weights(tensors_with_prefix(known->checkpoint, ""), known->file);
   model_ = spec_.make(run_.device, rng_);
   check_fits(*model_, *train_);
   objective_.emplace(config_, run_, spec_, *model_);
@@ -113,6 +114,7 @@ Trainer::Trainer(const TrainConfig& config, const TrainRun& run, const StoredRun
   if (config_.ema > 0) ema_ = std::make_unique<nn::Ema>(*model_, config_.ema);
   for (const auto& [name, t] : model_->parameters()) parameters_.push_back(t);
   if (known) restore(*known);
+  if (!run_.dry) remove_stale_temporaries(run_.out);
   if (!run_.dry && !(known && known->file == checkpoint_of(run_.out))) begin();
   describe();
 }
@@ -234,7 +236,7 @@ bool Trainer::train_epoch(const std::atomic<bool>& stop) {
   const auto send_next = [&] {
     if (graph_.on() && batches.ready(config_.accum)) ahead = next_step(batches), graph_.send(ahead);
   };
-  while (true) {
+  while (at_.step < steps()) {
     const Clock::time_point asked = Clock::now();
     const std::vector<data::Batch> parts = ahead.empty() ? next_step(batches) : std::exchange(ahead, {});
     if (parts.empty()) break;
@@ -268,18 +270,20 @@ Accuracy Trainer::test(const std::function<bool(int64_t)>& seen) {
                   std::max<int64_t>(config_.batch_size, 64), run_.workers, seen);
 }
 
-void Trainer::end_epoch() {
+bool Trainer::end_epoch(const std::atomic<bool>& stop) {
   check_finite_weights(format("train: after epoch {}", at_.epoch), model_->state_dict());
   const double lr = learning_rate(), images = double(loader_.batches() * config_.batch_size);
-  const Accuracy raw = test();
-  if (!std::isfinite(raw.loss))
-    diverged(format("the test loss is not finite after epoch {}, though every weight is", at_.epoch));
+  const auto go_on = [&](int64_t) { return !stop; };
+  const Accuracy raw = test(go_on);
   std::optional<Accuracy> averaged;
-  if (ema_) {
+  if (ema_ && !stop) {
     const AveragedWeights scope(*model_, *ema_);
-    averaged = test();
+    averaged = test(go_on);
   }
   skipped_test_.tell();
+  if (stop) return save_checkpoint(), false;  // behind the last step: what goes on from it tests first
+  if (!std::isfinite(raw.loss))
+    diverged(format("the test loss is not finite after epoch {}, though every weight is", at_.epoch));
   Json line{{"epoch", at_.epoch},
             {"train_loss", at_.loss_sum / double(at_.step)},
             {"test_loss", raw.loss},
@@ -315,12 +319,12 @@ void Trainer::end_epoch() {
   at_ = {.epoch = at_.epoch + 1, .best = at_.best, .best_ema = at_.best_ema};
   if (run_.keep_last > 0) keep_epoch();
   save_checkpoint();
+  return true;
 }
 
 bool Trainer::run(const std::atomic<bool>& stop) {
   while (at_.epoch < config_.epochs) {
-    if (!train_epoch(stop)) return false;
-    end_epoch();
+    if (!train_epoch(stop) || !end_epoch(stop)) return false;
     if (stop) break;
   }
   skipped_.summary();
@@ -333,17 +337,12 @@ data::Safetensors Trainer::state() const {
   for (const auto& [name, t] : optimizer_->state_dict()) file.tensors.emplace_back(kOptimizerPrefix + name, t);
   if (ema_)
     for (const auto& [name, t] : ema_->state_dict()) file.tensors.emplace_back(kEmaPrefix + name, t);
-  const Json training{{"config", config_.json()},
-                      {"epoch", at_.epoch},
-                      {"step", at_.step},
-                      {"steps", steps()},
-                      {"loss_sum", at_.loss_sum},
-                      {"seconds", at_.seconds},
-                      {"waited", at_.waited},
-                      {"best", at_.best},
-                      {"best_ema", at_.best_ema},
-                      {"generator_seed", rng_.seed},
-                      {"generator_offset", rng_.offset}};
+  const Json training{
+      {"config", config_.json()}, {"epoch", at_.epoch},          {"step", at_.step},
+      {"steps", steps()},         {"loss_sum", at_.loss_sum},    {"seconds", at_.seconds},
+      {"waited", at_.waited},     {"loader_rate", loader_rate_}, {"best", at_.best},
+      {"best_ema", at_.best_ema}, {"generator_seed", rng_.seed}, {"generator_offset", rng_.offset},
+  };
   file.metadata = {{kSpecKey, spec_.json().dump()}, {kTrainingKey, training.dump()}};
   return file;
 }
@@ -386,29 +385,35 @@ void Trainer::restore(const StoredRun& run) {
   const std::string& file = run.file;
   const data::Safetensors& known = run.checkpoint;
   const Json training = metadata_json(known, file, kTrainingKey);
+  const auto whole = [&](const char* key) { return whole_number<int64_t>(training.at(key), key); };
+  const auto natural = [&](const char* key) { return whole_number<uint64_t>(training.at(key), key); };
+  int64_t stored_steps = steps();  // "steps", "waited" and "best_ema" are absent from files of earlier programs
   try {
     model_->load_state_dict(tensors_with_prefix(known, ""));
     optimizer_->load_state_dict(tensors_with_prefix(known, kOptimizerPrefix));
     if (ema_) ema_->load_state_dict(tensors_with_prefix(known, kEmaPrefix));
-    at_ = {.epoch = training.at("epoch"),
-           .step = training.at("step"),
+    at_ = {.epoch = whole("epoch"),
+           .step = whole("step"),
            .loss_sum = training.at("loss_sum"),
            .seconds = training.at("seconds"),
-           .waited = training.value("waited", 0.0),  // absent from files of earlier programs, as are "steps" and
-           .best = training.at("best"),              // "best_ema"
+           .waited = training.value("waited", 0.0),
+           .best = training.at("best"),
            .best_ema = training.value("best_ema", -1.0)};
-    rng_ = {.seed = training.at("generator_seed"), .offset = training.at("generator_offset")};
+    rng_ = {.seed = natural("generator_seed"), .offset = natural("generator_offset")};
+    loader_rate_ = training.value("loader_rate", 0.0);
+    if (training.contains("steps")) stored_steps = whole("steps");
   } catch (const Json::exception& e) {
+    throw IoError(format("{}: malformed state of training: {}", file, e.what()));
+  } catch (const ValueError& e) {
     throw IoError(format("{}: malformed state of training: {}", file, e.what()));
   } catch (const ShapeError& e) {
     throw IoError(format("{}: {}", file, e.what()));
   }
-  check<IoError>(at_.epoch >= 0 && at_.epoch <= config_.epochs && at_.step >= 0 && at_.step < steps(),
+  check<IoError>(at_.epoch >= 0 && at_.epoch <= config_.epochs && at_.step >= 0 && at_.step <= stored_steps,
                  "{}: epoch {}, step {} is outside the run of {} epochs of {} steps", file, at_.epoch, at_.step,
-                 config_.epochs, steps());
-  check<UsageError>(at_.step == 0 || training.value("steps", steps()) == steps(),
-                    "{}: lies inside an epoch of {} steps, which cannot go on with {}", file, training["steps"].dump(),
-                    steps());
+                 config_.epochs, stored_steps);
+  check<UsageError>(at_.step == 0 || stored_steps == steps(),
+                    "{}: lies inside an epoch of {} steps, which cannot go on with {}", file, stored_steps, steps());
   // A run that goes on in another folder finds the best of its own.
   if (!std::filesystem::exists(path("best.safetensors"))) at_.best = at_.best_ema = -1;
   log_.restore(std::filesystem::path(file).parent_path(), at_.epoch);

@@ -43,7 +43,8 @@ class Trainer {
   /// @throws ValueError, IoError if model, data and flags do not fit, or the folder cannot be written to
   Trainer(const TrainConfig& config, const TrainRun& run, const StoredRun* known);
 
-  /// Trains to the end, or until `stop` is set and the step that runs is done (checkpoint written). Returns whether it
+  /// Trains to the end, or until `stop` is set and the step, or batch of test images, that runs is done (checkpoint
+  /// written). Returns whether it
   /// reached the end. @throws Error naming the first tensor that is not finite, if the loss or the gradient is not
   bool run(const std::atomic<bool>& stop);
   /// The lines of metrics.jsonl, one for each epoch done.
@@ -73,7 +74,8 @@ class Trainer {
   Tensor forward_backward(std::span<const data::Batch> parts);
   Accuracy test(const std::function<bool(int64_t)>& seen = {});
   double learning_rate() const;
-  void end_epoch();
+  /// Tests and logs; false if `stop` was set meanwhile and the test is still to be made.
+  bool end_epoch(const std::atomic<bool>& stop);
   void begin() const;
   data::Safetensors state() const;
   void save_checkpoint() const;
@@ -100,7 +102,7 @@ class Trainer {
   StepGraph graph_;
   data::Loader loader_;
   std::optional<Objective> objective_;
-  double loader_rate_ = 0;  ///< images a second, of the epoch that runs
+  double loader_rate_ = 0;  ///< images a second, of the epoch that runs, or ran last
   Position at_;
   RunLog log_;
 };

@@ -19,7 +19,8 @@ std::string quoted(const std::string& text) {
 InputFile::InputFile(const std::string& path) : path_(path) {
   std::error_code error;
   const auto status = std::filesystem::status(path, error);
-  require(std::filesystem::exists(status), "no such file");
+  require(std::filesystem::exists(status), "{}",
+          error == std::errc::no_such_file_or_directory ? "no such file" : error.message());
   require(std::filesystem::is_regular_file(status), "not a regular file");
   size_ = std::filesystem::file_size(path, error);
   in_.open(path, std::ios::binary);

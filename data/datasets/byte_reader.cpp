@@ -32,7 +32,8 @@ struct ByteReader::Stream {
 ByteReader::ByteReader(const std::string& file) : file_(file), handle_(nullptr, &std::fclose) {
   std::error_code error;
   const auto status = std::filesystem::status(file, error);
-  check<IoError>(std::filesystem::exists(status), "{}: no such file", file);
+  check<IoError>(std::filesystem::exists(status), "{}: {}", file,
+                 error == std::errc::no_such_file_or_directory ? "no such file" : error.message());
   check<IoError>(std::filesystem::is_regular_file(status), "{}: not a regular file", file);
   file_bytes_ = std::filesystem::file_size(file, error);
   handle_.reset(std::fopen(file.c_str(), "rb"));

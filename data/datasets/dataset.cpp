@@ -96,7 +96,7 @@ std::unique_ptr<Dataset> open_dataset(const std::string& data_string, Split spli
   }
   std::string known;
   for (const std::string& form : dataset_forms()) known += (known.empty() ? "" : ", ") + form;
-  check<NotImplemented>(name != "coco", "dataset {} is not available yet; there are {}", name, known);
+  check<ValueError>(name != "coco", "dataset {} is not available yet; there are {}", name, known);
   throw ValueError(format("unknown dataset '{}'; there are {}", name, known));
 }
 

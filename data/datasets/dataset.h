@@ -60,8 +60,8 @@ const std::vector<std::string>& dataset_forms();
 ///   - shapes: 32 x 32 colour, ten drawn shapes, no files
 ///   - resized:DATA: one of the others whose images have one size, as if each had a size of its own
 /// @param seed which `shapes` to draw; files do not depend on it
-/// @throws ValueError for a string of another form, NotImplemented for datasets to come, IoError naming the file that
-///   is missing or wrong
+/// @throws ValueError for a string of another form, or of a dataset to come; IoError naming the file that is missing or
+///   wrong
 std::unique_ptr<Dataset> open_dataset(const std::string& data_string, Split split, uint64_t seed = 0);
 
 }  // namespace vitrine::data

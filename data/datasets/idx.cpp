@@ -67,6 +67,7 @@ std::string find_file(const std::string& folder, const std::string& stem, const 
       const auto path = std::filesystem::path(folder) / (stem + separator + kind + suffix);
       std::error_code error;
       if (std::filesystem::exists(path, error)) return path.string();
+      check<IoError>(!error, "{}: {}", path.string(), error.message());
     }
   throw IoError(format("{}: no {}-{} and no {}-{}.gz there{}", folder, stem, kind, stem, kind,
                        remedy.empty() ? "" : "; " + remedy));

@@ -2,6 +2,7 @@
 #include <filesystem>
 
 #include "core/error.h"
+#include "data/datasets/folder.h"
 #include "data/datasets/formats.h"
 #include "data/datasets/picture_files.h"
 
@@ -114,12 +115,10 @@ class ImageFolder final : public Dataset {
 std::unique_ptr<Dataset> open_imagefolder(const std::string& folder, Split split) {
   const fs::path root = fs::path(folder), train = root / "train", val = root / "val";
   const fs::path& wanted = split == Split::train ? train : val;
-  std::error_code error;
-  check<IoError>(fs::is_directory(root, error), "{}: no such folder", root.string());
-  check<IoError>(fs::is_directory(wanted, error),
-                 "{}: no such folder; images belong in {}/train/CLASS/ and {}/val/CLASS/", wanted.string(),
-                 root.string(), root.string());
+  require_folder(root);
+  require_folder(wanted, format("; images belong in {}/train/CLASS/ and {}/val/CLASS/", root.string(), root.string()));
   const std::vector<std::string> there = classes_of(wanted);
+  std::error_code error;
   if (split == Split::train || !fs::is_directory(train, error))
     return std::make_unique<ImageFolder>(wanted, there, there, split);
   const std::vector<std::string> classes = classes_of(train);

@@ -1,9 +1,12 @@
 #include <algorithm>
+#include <cerrno>
+#include <cstring>
 #include <filesystem>
 #include <fstream>
 #include <set>
 
 #include "core/error.h"
+#include "data/datasets/folder.h"
 #include "data/datasets/formats.h"
 #include "data/datasets/picture_files.h"
 
@@ -21,7 +24,8 @@ struct Entry {
 
 std::vector<std::string> lines_of(const fs::path& file) {
   std::ifstream in(file, std::ios::binary);
-  check<IoError>(in.good() && fs::is_regular_file(file), "{}: cannot be read", file.string());
+  check<IoError>(in.good(), "{}: cannot be read: {}", file.string(), std::strerror(errno));
+  check<IoError>(fs::is_regular_file(file), "{}: is not a regular file", file.string());
   std::vector<std::string> lines;
   for (std::string line; std::getline(in, line);) {
     if (!line.empty() && line.back() == '\r') line.pop_back();
@@ -78,10 +82,15 @@ std::vector<Entry> entries_of(const fs::path& file) {
   return entries;
 }
 
-std::vector<std::string> classes_of(const fs::path& root) {
+/// False only if there is no such file; one that may not be seen is an error once it is read.
+bool there(const fs::path& file) {
   std::error_code error;
+  return fs::exists(file, error) || error;
+}
+
+std::vector<std::string> classes_of(const fs::path& root) {
   std::vector<std::string> classes;
-  if (const fs::path file = root / "classes.txt"; fs::exists(file, error)) {
+  if (const fs::path file = root / "classes.txt"; there(file)) {
     for (const std::string& line : lines_of(file))
       if (!line.empty()) classes.push_back(line);
     const std::set<std::string> distinct(classes.begin(), classes.end());
@@ -89,7 +98,7 @@ std::vector<std::string> classes_of(const fs::path& root) {
     check<IoError>(!classes.empty(), "{}: names no classes", file.string());
     return classes;
   }
-  const fs::path list = fs::exists(root / "train.csv", error) ? root / "train.csv" : root / "val.csv";
+  const fs::path list = there(root / "train.csv") ? root / "train.csv" : root / "val.csv";
   std::set<std::string> found;
   for (const Entry& entry : entries_of(list)) found.insert(entry.classes.begin(), entry.classes.end());
   check<IoError>(!found.empty(), "{}: no image has a class", list.string());
@@ -146,10 +155,9 @@ class MultiLabel final : public Dataset {
 
 std::unique_ptr<Dataset> open_multilabel(const std::string& folder, Split split) {
   const fs::path root = folder, list = root / (split == Split::train ? "train.csv" : "val.csv");
-  std::error_code error;
-  check<IoError>(fs::is_directory(root, error), "{}: no such folder", root.string());
-  check<IoError>(fs::is_regular_file(list, error),
-                 "{}: no such file; it lists images: a path and its classes, with commas, in each line", list.string());
+  require_folder(root);
+  check<IoError>(there(list), "{}: no such file; it lists images: a path and its classes, with commas, in each line",
+                 list.string());
   return std::make_unique<MultiLabel>(root, list, split);
 }
 

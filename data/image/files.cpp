@@ -64,13 +64,13 @@ struct Source {
 constexpr stbi_io_callbacks kCallbacks = {Source::read, Source::skip, Source::eof};
 
 std::string reason(const Source& source) {
-  if (source.overrun) return "is truncated, or not a JPEG, PNG, BMP or PNM image";
+  if (source.overrun) return format("is truncated, or not {}", kFormats);
   const char* text = stbi_failure_reason();
-  const bool known = is_jpeg(source.bytes) || is_png(source.bytes) ||
+  const bool known = is_jpeg(source.bytes) || is_png(source.bytes) || is_gif(source.bytes) || is_psd(source.bytes) ||
                      (source.bytes.size() > 1 && source.bytes[0] == 'B' && source.bytes[1] == 'M');
   if (!text || std::strstr(text, "Image not of any known type"))  // as which it has been tried last
-    return known ? "is damaged: its header is not understood" : "is not a JPEG, PNG, BMP or PNM image";
-  return std::string("is damaged: ") + text;
+    return known ? "is damaged: its header is not understood" : format("is not {}", kFormats);
+  return *text ? std::string("is damaged: ") + text : "is damaged";
 }
 
 /// Checks the size that a PNG states, of which the decoder only says that it is too large.
@@ -112,8 +112,7 @@ Image decode_image(const std::string& file, const ImageLimits& limits) {
 #endif
   if (is_pnm(bytes)) return decode_pnm(file, bytes, limits);
   const std::string other = other_format(bytes);
-  check<IoError>(other.empty(), "{}: is {}, not a JPEG, PNG, BMP or PNM image; convert it to one, such as PNG", file,
-                 other);
+  check<IoError>(other.empty(), "{}: is {}, not {}; convert it to one, such as PNG", file, other, kFormats);
   check_png_size(file, bytes, limits);
   int width = 0, height = 0, stored = 0;
   constexpr size_t kSlack = size_t(1) << 20;  // the decoder's own state

@@ -63,14 +63,15 @@ std::string other_format(const std::vector<uint8_t>& bytes) {
                                    {"MM\0*"sv, 0, "a TIFF image"},
                                    {"II+\0"sv, 0, "a TIFF image"},
                                    {"MM\0+"sv, 0, "a TIFF image"},
-                                   {"GIF8"sv, 0, "a GIF image"},
                                    {"ftypavif"sv, 4, "an AVIF image"},
                                    {"ftyphei"sv, 4, "a HEIF image"},
                                    {"ftypmif1"sv, 4, "a HEIF image"},
                                    {"\0\0\0\x0cjP  "sv, 0, "a JPEG 2000 image"},
                                    {"\xff\x4f\xff\x51"sv, 0, "a JPEG 2000 image"},
                                    {"\0\0\0\x0cJXL "sv, 0, "a JPEG XL image"},
-                                   {"8BPS"sv, 0, "a Photoshop image"},
+                                   {"#?RADIANCE"sv, 0, "a Radiance image"},
+                                   {"#?RGBE"sv, 0, "a Radiance image"},
+                                   {"\x53\x80\xf6\x34"sv, 0, "a Softimage image"},
                                    {"P1"sv, 0, "a PNM image in plain text or of single bits"},
                                    {"P2"sv, 0, "a PNM image in plain text or of single bits"},
                                    {"P3"sv, 0, "a PNM image in plain text or of single bits"},
@@ -82,7 +83,23 @@ std::string other_format(const std::vector<uint8_t>& bytes) {
   const std::string_view text(reinterpret_cast<const char*>(bytes.data()), bytes.size());
   for (const Kind& kind : kinds)
     if (text.size() > kind.at && text.substr(kind.at).starts_with(kind.start)) return kind.name;
+  // What stb_image does not know of Photoshop's files: that alpha is no matte, and 16 bits that are compressed.
+  constexpr size_t kChannels = 12, kBits = 22, kMode = 24, kEnd = 26;
+  const auto number = [&](size_t at) { return bytes[at] << 8 | bytes[at + 1]; };
+  const bool psd = is_psd(bytes) && bytes.size() >= kEnd;
+  if (psd && (number(kChannels) != 3 || number(kBits) != 8 || number(kMode) != 3))
+    return "a Photoshop image that is not of 3 channels of 8 bits";
   return "";
+}
+
+bool is_gif(const std::vector<uint8_t>& bytes) {
+  constexpr auto kStart = "GIF8"sv;
+  return bytes.size() > kStart.size() && std::equal(kStart.begin(), kStart.end(), bytes.begin());
+}
+
+bool is_psd(const std::vector<uint8_t>& bytes) {
+  constexpr auto kStart = "8BPS\0\1"sv;
+  return bytes.size() > kStart.size() && std::equal(kStart.begin(), kStart.end(), bytes.begin());
 }
 
 bool is_pnm(const std::vector<uint8_t>& bytes) {

@@ -1,12 +1,19 @@
 #pragma once
 #include "data/image/image.h"
 
-/// Files that are no JPEG, PNG or BMP. Private to this folder.
+/// Files told by their content, and those that no library reads. Private to this folder.
 namespace vitrine::data {
 
-/// What the bytes are, if they begin as files do that people take for pictures: "a WebP image", "a TIFF image", "an
-/// HTML page". Empty if nothing is known of them.
+/// What decode_image reads.
+inline constexpr const char* kFormats = "a JPEG, PNG, BMP, GIF, PSD or PNM image";
+
+/// What the bytes are, if they begin as files do that people take for pictures and that cannot be read: "a WebP image",
+/// "a TIFF image", "an HTML page". Empty if nothing is known of them.
 std::string other_format(const std::vector<uint8_t>& bytes);
+
+/// True if the bytes begin as a GIF file does, or as one of Photoshop.
+bool is_gif(const std::vector<uint8_t>& bytes);
+bool is_psd(const std::vector<uint8_t>& bytes);
 
 /// True if the bytes begin as a binary PGM or PPM file does.
 bool is_pnm(const std::vector<uint8_t>& bytes);

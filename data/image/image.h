@@ -23,9 +23,10 @@ struct ImageLimits {
   int64_t pixels = 100'000'000;
 };
 
-/// Reads JPEG, PNG, BMP and binary PGM and PPM, by content and not by name, as 3 channels: grey is replicated,
-/// palettes, CMYK and YCCK are converted, alpha is dropped, of 16 bits the upper 8 stay. EXIF orientation is ignored,
-/// as the reference does. Values of a PNM are scaled to 0 to 255, halves rounded to even.
+/// Reads JPEG, PNG, BMP, GIF (its first picture, black where it is transparent), Photoshop's PSD (of 3 channels of 8
+/// bits) and binary PGM and PPM, by content and not by name, as 3 channels: grey is replicated, palettes, CMYK and YCCK
+/// are converted, alpha is dropped, of 16 bits the upper 8 stay. EXIF orientation is ignored, as the reference does.
+/// Values of a PNM are scaled to 0 to 255, halves rounded to even.
 ///
 /// @throws IoError naming the file and the reason: missing, not a regular file, empty, above a limit (checked before
 ///         anything is decoded), not one of these formats, damaged, truncated

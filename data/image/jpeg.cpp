@@ -3,6 +3,7 @@
 #include <csetjmp>
 #include <cstdio>
 
+#include "data/image/formats.h"
 #include "data/image/image_checks.h"
 // after <cstdio>, which it needs
 #include <jerror.h>
@@ -67,7 +68,7 @@ class Decoder {
   int64_t width() const { return info_.image_width; }
   int64_t channels() const { return info_.out_color_space == JCS_CMYK ? 4 : 3; }
   std::string reason() const {
-    return truncated_ ? "is truncated, or not a JPEG, PNG, BMP or PNM image" : std::string("is damaged: ") + message_;
+    return truncated_ ? format("is truncated, or not {}", kFormats) : format("is damaged: {}", message_);
   }
 
  private:

@@ -26,7 +26,9 @@ ImageSize covering_size(const Image& image, int64_t height, int64_t width) {
 
 Image evaluation_image(const Image& image, const Preprocessing& p) {
   check_image("evaluation_image", image);
-  check<ValueError>(p.crop > 0 && p.crop <= 1, "evaluation_image: crop is {}; it must be in (0, 1]", p.crop);
+  check_target("evaluation_image", p.height, p.width);
+  check<ValueError>(p.crop >= kSmallestCrop && p.crop <= 1, "evaluation_image: crop is {}; it must be in [{}, 1]",
+                    p.crop, kSmallestCrop);
   const auto covered = [&](int64_t side) { return int64_t(double(side) / p.crop); };
   const auto [height, width] = covering_size(image, covered(p.height), covered(p.width));
   const auto middle = [](int64_t size, int64_t part) { return std::llrint(double(size - part) / 2); };

@@ -16,8 +16,8 @@ struct Preprocessing {
 
 /// Inputs of at most so many pixels a side are evaluated whole and trained without random resized crops (deit 3.3).
 inline constexpr int64_t kSmallInput = 32;
-/// The crop of the reference programs' evaluation (deit 3.8).
-inline constexpr double kEvaluationCrop = 0.875;
+/// The crop of the reference programs' evaluation (deit 3.8), and the smallest there is.
+inline constexpr double kEvaluationCrop = 0.875, kSmallestCrop = 0.1;
 
 /// x[c] for every channel and pixel value, computed in f64 and rounded once.
 class PixelTable {
@@ -39,7 +39,8 @@ ImageSize covering_size(const Image& image, int64_t height, int64_t width);
 
 /// The picture that an evaluation shows to a model (deit 3.8): grey if the model's images are; brought (bicubic) to the
 /// smallest size that covers trunc(height / crop) x trunc(width / crop), the other side truncated; its centre cut out.
-/// @throws ValueError if the image is none or the size of the input is outside [1, 65536]
+/// @throws ValueError if the image is none, the size of the input is outside [1, 65536], or crop outside
+///         [kSmallestCrop, 1]
 Image evaluation_image(const Image& image, const Preprocessing& preprocessing);
 
 /// Writes the input of a picture: [3, height, width]. One grey channel counts for all three.

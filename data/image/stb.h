@@ -10,6 +10,8 @@
 #define STBI_ONLY_JPEG
 #define STBI_ONLY_PNG
 #define STBI_ONLY_BMP
+#define STBI_ONLY_GIF
+#define STBI_ONLY_PSD
 #define STBI_FAILURE_USERMSG
 
 namespace vitrine::data::stb {

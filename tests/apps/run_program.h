@@ -1,11 +1,11 @@
 #pragma once
 #include <fcntl.h>
-#include <spawn.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include <filesystem>
 #include <fstream>
+#include <functional>
 #include <nlohmann/json.hpp>
 #include <string>
 #include <vector>
@@ -54,34 +54,60 @@ struct Finished {
     return out.empty() && err.starts_with("vitrine: ") && std::count(err.begin(), err.end(), '\n') == 1 &&
            err.back() == '\n';
   }
+  /// The last line on stderr is an error, and the only one; nothing on stdout.
+  bool ends_in_one_error() const {
+    const std::string lines = "\n" + err;
+    const size_t at = lines.find("\nvitrine: ");
+    return out.empty() && at != std::string::npos && lines.find('\n', at + 1) == lines.size() - 1;
+  }
 };
 
 /// The path of the program `vitrine` of this build, which lies beside the tests.
 inline std::string program() { return std::filesystem::read_symlink("/proc/self/exe").parent_path() / "vitrine"; }
 
-/// Runs a program, without a shell, and waits for it.
-inline Finished run_file(const std::string& file, std::vector<std::string> arguments) {
-  const ScratchFolder folder("run");
+/// How a run of a program differs from the usual one.
+struct RunOptions {
+  std::string out = {};                 ///< the file that stdout goes to, in place of Finished::out
+  std::function<void()> in_child = {};  ///< called between fork and exec
+};
+
+/// Starts a program, without a shell.
+inline pid_t start_file(const std::string& file, std::vector<std::string> arguments, const std::string& out,
+                        const std::string& err, const std::function<void()>& in_child = {}) {
   arguments.insert(arguments.begin(), file);
   std::vector<char*> argv;
   for (std::string& a : arguments) argv.push_back(a.data());
   argv.push_back(nullptr);
-  posix_spawn_file_actions_t actions;
-  posix_spawn_file_actions_init(&actions);
-  const std::string out = folder.file("out"), err = folder.file("err");
-  posix_spawn_file_actions_addopen(&actions, 0, "/dev/null", O_RDONLY, 0);
-  posix_spawn_file_actions_addopen(&actions, 1, out.c_str(), O_WRONLY | O_CREAT, 0600);
-  posix_spawn_file_actions_addopen(&actions, 2, err.c_str(), O_WRONLY | O_CREAT, 0600);
-  pid_t child = 0;
-  const int failed = posix_spawn(&child, argv[0], &actions, nullptr, argv.data(), environ);
-  posix_spawn_file_actions_destroy(&actions);
-  check<Error>(failed == 0, "cannot start {}", argv[0]);
+  const pid_t child = fork();
+  check<Error>(child >= 0, "cannot start {}", argv[0]);
+  if (child > 0) return child;
+  dup2(open("/dev/null", O_RDONLY), 0);
+  dup2(open(out.c_str(), O_WRONLY | O_CREAT, 0600), 1);
+  dup2(open(err.c_str(), O_WRONLY | O_CREAT, 0600), 2);
+  if (in_child) in_child();
+  execv(argv[0], argv.data());
+  _exit(127);
+}
+
+/// Waits for the program. Returns its exit status, 128 + signal if one killed it.
+inline int wait_program(pid_t child) {
   int status = 0;
   waitpid(child, &status, 0);
-  return {WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status), folder.read("out"), folder.read("err")};
+  return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+}
+
+/// Runs a program and waits for it.
+inline Finished run_file(const std::string& file, const std::vector<std::string>& arguments,
+                         const RunOptions& options = {}) {
+  const ScratchFolder folder("run");
+  const std::string out = options.out.empty() ? folder.file("out") : options.out;
+  const int status = wait_program(start_file(file, arguments, out, folder.file("err"), options.in_child));
+  return {status, folder.read("out"), folder.read("err")};
 }
 
 /// Runs the program `vitrine` of this build.
-inline Finished run_program(std::vector<std::string> arguments) { return run_file(program(), std::move(arguments)); }
+inline Finished run_program(const std::vector<std::string>& arguments, const RunOptions& options = {}) {
+  return run_file(program(), arguments, options);
+}
 
 }  // namespace vitrine::testing

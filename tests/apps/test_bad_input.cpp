@@ -1,3 +1,7 @@
+#include <linux/capability.h>
+#include <sys/prctl.h>
+#include <sys/stat.h>
+
 #include "tests/apps/tiny_runs.h"
 #include "tests/data/png_bytes.h"
 
@@ -39,7 +43,69 @@ size_t count(const std::string& text, const std::string& part) {
   return n;
 }
 
+/// What a program does that starts from here as one for which permissions hold, also if root starts it.
+void as_anyone() {
+  if (geteuid() != 0) return;
+  for (const int capability : {CAP_DAC_OVERRIDE, CAP_DAC_READ_SEARCH})
+    if (prctl(PR_CAPBSET_DROP, capability, 0, 0, 0) != 0) _exit(126);
+}
+
+/// Permissions of a file or folder, until they are given back.
+struct Permissions {
+  Permissions(const std::string& of, int mode) : path(of) { chmod(of.c_str(), mode_t(mode)); }
+  ~Permissions() { chmod(path.c_str(), 0700); }
+  std::string path;
+};
+
 }  // namespace
+
+TEST_CASE("bad input: a folder that cannot be written to is one error, and nothing in it", "[apps]") {
+  const ScratchFolder folder("readonly");
+  const TinyMnist data(folder);
+  const std::string shut = folder.file("shut"), picture = folder.write("p.png", png(28, 28, 9));
+  std::filesystem::create_directory(shut);
+  const Permissions permissions(shut, 0555);
+  const auto fails = [&](std::vector<std::string> words, const std::string& part) {
+    const Finished run = run_program(words, {.in_child = as_anyone});
+    INFO(run.err);
+    CHECK(run.status == 1);
+    CHECK(run.ends_in_one_error());
+    CHECK(run.err.find(part + "Permission denied") != std::string::npos);
+    CHECK(std::filesystem::is_empty(shut));
+  };
+  const std::string form = "mnist:" + data.path;
+  fails({"train", "--data", form, "--out", shut, "--epochs", "1"}, "cannot write " + shut + "/config.json: ");
+  fails({"train", "--data", form, "--out", shut + "/run", "--epochs", "1"}, shut + "/run: cannot be made: ");
+  fails({"samples", "--data", form, "--out", shut + "/run"}, shut + "/run: cannot be made: ");
+  fails({"rpe", "--method", "euc", "--ratio", "2", "--grid", "2x2", "--png", shut + "/x.png"},
+        "cannot write " + shut + "/x.png: ");
+}
+
+TEST_CASE("bad input: a file or folder that may not be read is one error that says so", "[apps]") {
+  const ScratchFolder folder("unreadable");
+  const TinyMnist data(folder);
+  const std::string closed = folder.file("closed"), file = folder.write("file", "x"), out = folder.file("out");
+  std::filesystem::create_directories(closed + "/train/a");
+  const Permissions no_folder(closed, 0), no_file(file, 0);
+  const auto fails = [&](std::vector<std::string> words, const std::string& part) {
+    const Finished run = run_program(words, {.in_child = as_anyone});
+    INFO(run.err);
+    CHECK(run.status == 3);
+    CHECK(run.is_one_error());
+    CHECK(run.err.find(part + "Permission denied") != std::string::npos);
+  };
+  for (const std::string& form : {"imagefolder:" + closed, "multilabel:" + closed})
+    fails({"samples", "--split", "train", "--data", form + "/x", "--out", out}, closed + "/x: ");
+  fails({"samples", "--split", "train", "--data", "imagefolder:" + closed, "--out", out}, closed + "/train: ");
+  fails({"samples", "--split", "train", "--data", "multilabel:" + closed, "--out", out},
+        closed + "/classes.txt: cannot be read: ");
+  fails({"samples", "--split", "train", "--data", "mnist:" + closed, "--out", out},
+        closed + "/train-labels-idx1-ubyte: ");
+  fails({"samples", "--split", "train", "--data", "cifar10:" + closed, "--out", out}, closed + "/data_batch_1.bin: ");
+  fails({"eval", "--checkpoint", closed + "/x.safetensors"}, closed + "/x.safetensors: ");
+  fails({"eval", "--checkpoint", file}, file + ": cannot be opened: ");
+  fails({"train", "--data", "mnist:" + data.path, "--out", closed}, closed + "/checkpoint.safetensors: ");
+}
 
 TEST_CASE("bad input: a folder with odd and bad images trains, and says what it passed over", "[apps]") {
   const ScratchFolder folder("badinput");
@@ -80,8 +146,9 @@ TEST_CASE("bad input: a folder with odd and bad images trains, and says what it 
       {"predict", "--checkpoint", checkpoint, data.path + "/train/a/one.png", data.path + "/train/b/picture.webp"});
   CHECK(webp.status == 3);
   CHECK(webp.is_one_error());
-  CHECK(webp.err.find("picture.webp: is a WebP image, not a JPEG, PNG, BMP or PNM image; convert it to one, such as "
-                      "PNG") != std::string::npos);
+  CHECK(webp.err.find(
+            "picture.webp: is a WebP image, not a JPEG, PNG, BMP, GIF, PSD or PNM image; convert it to one, such as "
+            "PNG") != std::string::npos);
 }
 
 TEST_CASE("bad input: classes and labels that do not fit are one error", "[apps]") {

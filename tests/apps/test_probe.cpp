@@ -123,7 +123,7 @@ TEST_CASE("probe: a wrong request ends in one error and no file", "[apps]") {
   CHECK(probe.fails(probe.run("{\"target\": ", in), "not valid JSON") == 3);
 }
 
-TEST_CASE("probe: files that cannot be read or written end with status 3", "[apps]") {
+TEST_CASE("probe: files that cannot be read end with status 3, those that cannot be written with 1", "[apps]") {
   const Probe probe;
   probe.folder.write("in", std::string(8, '\xff') + "{}");
   CHECK(probe.fails(probe.run_raw(kSoftmax), "not a safetensors file") == 3);
@@ -135,7 +135,7 @@ TEST_CASE("probe: files that cannot be read or written end with status 3", "[app
   CHECK(probe.fails(run_program({"probe", probe.folder.file("none"), in, probe.folder.file("out")}),
                     "none: cannot be opened") == 3);
   data::write_safetensors(in, {.tensors = {{"x", ones({2, 3})}}, .metadata = {}});
-  CHECK(probe.fails(run_program({"probe", spec, in, probe.folder.file("no/such/out")}), "no/such/out") == 3);
+  CHECK(probe.fails(run_program({"probe", spec, in, probe.folder.file("no/such/out")}), "no/such/out") == 1);
 }
 
 TEST_CASE("probe: modules and models take their parameters by name", "[apps]") {
@@ -150,6 +150,15 @@ TEST_CASE("probe: modules and models take their parameters by name", "[apps]") {
   Tensors less = in;
   std::erase_if(less, [](const auto& pair) { return pair.first == "proj.bias"; });
   CHECK(probe.fails(probe.run(spec, less), "no tensor 'proj.bias', a parameter of deit_attention") == 3);
+
+  std::string drawn = spec;
+  drawn.insert(1, "\"init\":true,");
+  Tensors misspelt = less;
+  misspelt.emplace_back("proj.bais", normal({8}, 7));
+  CHECK(probe.fails(probe.run(drawn, misspelt),
+                    "'proj.bais' is no parameter of deit_attention; did you mean proj.bias") == 3);
+  CHECK(probe.run(drawn, less).status == 0);
+  std::filesystem::remove(probe.folder.file("out"));
 
   std::string other = spec;
   other.replace(other.find("[\"x\"]"), 5, "[\"y\"]");
@@ -227,6 +236,20 @@ TEST_CASE("probe: an encoder layer of DETR takes positions and padding", "[apps]
   CHECK(probe.fails(probe.run(spec(""), less), "no tensor 'pos', an input of detr_encoder_layer") == 3);
   std::erase_if(in, [](const auto& pair) { return pair.first == "key_padding_mask"; });
   CHECK(probe.fails(probe.run(spec(R"(,"inputs":["x","pos","key_padding_mask"])"), in), "no tensor 'key_padding") == 3);
+}
+
+TEST_CASE("probe: gradients of parameters have the dtype of the input", "[apps]") {
+  const Probe probe;
+  const std::string spec = R"({"target":"module","name":"deit_attention","init":true,
+      "config":{"dim":8,"heads":2,"grid":[1,2]}})";
+  for (const Dtype dtype : {Dtype::f64, Dtype::f32, Dtype::bf16}) {
+    const Tensor x = normal({1, 2, 8}, 3, dtype);
+    REQUIRE(probe.run(spec, {{"x", x}, {"cotangent.out", x}}).status == 0);
+    for (const auto& [name, t] : probe.out().tensors) {
+      INFO(name);
+      CHECK(t.dtype() == dtype);
+    }
+  }
 }
 
 TEST_CASE("probe: rpe_attention by the names of a checkpoint", "[apps]") {

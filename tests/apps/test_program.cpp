@@ -40,9 +40,34 @@ TEST_CASE("program: wrong usage is one message that names what would be right, w
   CHECK_THAT(usage({"ops", "--precision", "f8"}), Contains("--precision") && Contains("f32"));
   CHECK_THAT(usage({"gradcheck", "softmax", "--device", "cpuu"}), Contains("unknown device 'cpuu'") && Contains("cpu"));
   CHECK_THAT(usage({"gradcheck", "softmax", "--device", "cuda:99"}), Contains("cuda:99") && Contains("can use cpu"));
+  CHECK_THAT(usage({"summary", "deit_micro_patch4_28", "--device", "cuda:99"}), Contains("no device cuda:99"));
+  CHECK_THAT(usage({"models", "--device", "tpu"}), Contains("unknown device 'tpu'"));
+  CHECK_THAT(usage({"ops", "--seed", "-1"}), Contains("--seed") && Contains("from 0 on, got -1"));
+  CHECK_THAT(usage({"--version", "--json"}), Contains("unexpected argument '--json'; --version stands alone"));
+  CHECK_THAT(usage({"--help", "train"}), Contains("unexpected argument 'train'; --help stands alone"));
+  CHECK_THAT(usage({"summary", "deit\n\x1b[2J"}), Contains("unknown model 'deit\\n\\x1b[2J'"));
   CHECK_THAT(usage({"gradcheck", "softmx"}), Contains("unknown op 'softmx'; did you mean softmax"));
   CHECK_THAT(usage({"probe", "only.json"}), Contains("IN.safetensors"));
   CHECK_THAT(usage({"bench", "opps"}), Contains("unknown suite 'opps'; did you mean ops"));
+}
+
+TEST_CASE("program: an answer that cannot be written is one error with status 1", "[apps]") {
+  const std::vector<std::vector<std::string>> commands = {
+      {"--help"},
+      {"--version"},
+      {"ops", "--help"},
+      {"models"},
+      {"ops", "--json"},
+      {"summary", "deit_micro_patch4_28"},
+      {"summary", "deit_micro_patch4_28", "--json"},
+      {"rpe", "--method", "product", "--ratio", "1.9", "--grid", "7x7", "--json"}};
+  for (const std::vector<std::string>& arguments : commands) {
+    const Finished run = run_program(arguments, {.out = "/dev/full"});
+    INFO(arguments[0] << ": " << run.err);
+    CHECK(run.status == 1);
+    CHECK(run.is_one_error());
+    CHECK_THAT(run.err, Contains("cannot write to stdout: No space left on device"));
+  }
 }
 
 TEST_CASE("program: ops lists every op once with its samples", "[apps]") {

@@ -96,7 +96,7 @@ TEST_CASE("rpe: --png draws one colour a bucket", "[apps][rpe]") {
   CHECK(folder.list() == std::vector<std::string>{"maps.png"});
   const Finished lost =
       run_program({"rpe", "--method", "euc", "--ratio", "2", "--grid", "2x2", "--png", folder.file("no/maps.png")});
-  CHECK(lost.status == 3);
+  CHECK(lost.status == 1);
   CHECK(lost.is_one_error());
   CHECK_THAT(lost.err, Contains("no/maps.png"));
 }
@@ -114,7 +114,7 @@ TEST_CASE("rpe: --curve draws both index functions", "[apps][rpe]") {
   const Finished both =
       run_program({"rpe", "--ratio", "1.9", "--curve", file, "--method", "euc", "--grid", "2x2", "--json"});
   CHECK(both.json()["num_buckets"] == 7);
-  CHECK(run_program({"rpe", "--ratio", "1.9", "--curve", folder.file("no/g.svg")}).status == 3);
+  CHECK(run_program({"rpe", "--ratio", "1.9", "--curve", folder.file("no/g.svg")}).status == 1);
   CHECK(run_program({"rpe", "--ratio", "-1", "--curve", file}).status == 2);
 }
 
@@ -217,7 +217,7 @@ TEST_CASE("rpe --checkpoint: what does not fit is said once", "[apps][rpe]") {
     CHECK(fails({with, "--png", png, "--patches", patches}, "outside of the model's grid of 7 x 7") == 2);
   CHECK(fails({folder.file("lost"), "--png", png}, "lost: no such file") == 3);
   CHECK(fails({with, "--png", png, "--image", folder.write("no.png", "x")}, "no.png") == 3);
-  CHECK(fails({with, "--png", folder.file("no/terms.png")}, "no/terms.png") == 3);
+  CHECK(fails({with, "--png", folder.file("no/terms.png")}, "no/terms.png") == 1);
 }
 
 TEST_CASE("rpe: wrong usage says what would be right", "[apps][rpe]") {

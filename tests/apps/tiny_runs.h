@@ -41,6 +41,36 @@ struct TinyMnist {
   std::string path;
 };
 
+/// A run of 2 epochs of 6 steps each, with everything random switched on.
+inline std::vector<std::string> train_words(const TinyMnist& data, const std::string& out,
+                                            std::vector<std::string> more = {}) {
+  std::vector<std::string> words = {"train",
+                                    "--data",
+                                    "mnist:" + data.path,
+                                    "--out",
+                                    out,
+                                    "--epochs",
+                                    "2",
+                                    "--batch-size",
+                                    "16",
+                                    "--rpe",
+                                    "rpe-1.9-product-ctx-1-k",
+                                    "--drop-path",
+                                    "0.2",
+                                    "--dropout",
+                                    "0.1",
+                                    "--pad-crop",
+                                    "2",
+                                    "--ema",
+                                    "0.9",
+                                    "--clip-grad",
+                                    "1",
+                                    "--seed",
+                                    "7"};
+  words.insert(words.end(), more.begin(), more.end());
+  return words;
+}
+
 /// An image folder of two classes: green and red pictures, each of a size of its own. One of val/red is no picture.
 struct TinyFolder {
   explicit TinyFolder(const ScratchFolder& folder, int train = 24, int val = 6) : path(folder.file("pictures")) {
@@ -60,24 +90,38 @@ struct TinyFolder {
   std::string path, bad;
 };
 
-/// Runs the program and sends it `signal` after so many milliseconds. Returns its exit status, 128 + signal if killed.
+/// Runs the program and sends it `signal` after so many milliseconds. Returns as wait_program.
 inline int run_and_signal(const std::vector<std::string>& arguments, int milliseconds, int signal) {
-  const std::string path = program();
-  std::vector<char*> words = {const_cast<char*>(path.c_str())};
-  for (const std::string& a : arguments) words.push_back(const_cast<char*>(a.c_str()));
-  words.push_back(nullptr);
-  const pid_t pid = fork();
-  if (pid == 0) {
-    const int null = open("/dev/null", O_WRONLY);
-    dup2(null, 1), dup2(null, 2);
-    execv(path.c_str(), words.data());
-    _exit(127);
-  }
+  const pid_t pid = start_file(program(), arguments, "/dev/null", "/dev/null");
   usleep(useconds_t(milliseconds) * 1000);
   kill(pid, signal);
-  int status = 0;
-  waitpid(pid, &status, 0);
-  return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+  return wait_program(pid);
+}
+
+/// Waits until `there` is true, at most half a minute.
+inline void await(const std::function<bool()>& there) {
+  for (int i = 0; i < 3000 && !there(); ++i) usleep(10'000);
+}
+
+/// The metadata of a checkpoint's entry "vitrine.training".
+inline nlohmann::json training_state(const std::string& checkpoint) {
+  for (const auto& [key, value] : data::read_safetensors(checkpoint).metadata)
+    if (key == "vitrine.training") return nlohmann::json::parse(value);
+  return {};
+}
+
+/// Whether a folder holds files that were being written.
+inline bool has_temporaries(const std::string& folder) {
+  const std::filesystem::directory_iterator files(folder);
+  return std::any_of(begin(files), end(files), [](const auto& f) { return f.path().extension() == ".tmp"; });
+}
+
+/// The number of a process that has ended.
+inline pid_t ended_process() {
+  const pid_t pid = fork();
+  if (pid == 0) _exit(0);
+  waitpid(pid, nullptr, 0);
+  return pid;
 }
 
 /// The lines of metrics.jsonl.

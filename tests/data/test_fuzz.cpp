@@ -1,5 +1,7 @@
 #include <functional>
 
+#include "apps/classifier/spec.h"
+#include "apps/train/config.h"
 #include "core/random.h"
 #include "data/checkpoint/checkpoint.h"
 #include "data/datasets/dataset.h"
@@ -124,6 +126,34 @@ std::vector<Seed> datasets() {
   return seeds;
 }
 
+/// What `train` writes of the model and of the run, beside the tensors.
+std::vector<Seed> descriptions() {
+  apps::ClassifierSpec spec;
+  spec.model = "deit_micro_patch4_28", spec.data = "shapes", spec.labels = {"cat", "dog"};
+  spec.options.num_classes = 2, spec.options.image_size = 28, spec.options.rpe = "rpe-1.9-product-ctx-1-k";
+  spec.preprocessing.height = spec.preprocessing.width = 28;
+  Generator rng;
+  const nn::NamedTensors weights = spec.make(Device::cpu(), rng)->state_dict();
+  const auto add = [](std::vector<Seed>& seeds, const char* key, const std::string& text, auto&& read) {
+    const ScratchFolder folder("seed");
+    data::write_safetensors(folder.file("x"), {.tensors = {}, .metadata = {{key, text}}});
+    seeds.push_back({"x", folder.read("x"), [=](const ScratchFolder& in) {
+                       const std::string file = in.file("x");
+                       data::Safetensors content = data::read_safetensors(file);
+                       read(content, apps::metadata_json(content, file, key), file);
+                     }});
+  };
+  std::vector<Seed> seeds;
+  add(seeds, apps::kSpecKey, spec.json().dump(),
+      [weights](data::Safetensors& content, const auto&, const std::string& file) {
+        content.tensors = weights;
+        apps::load_classifier(content, file, Device::cpu());
+      });
+  add(seeds, apps::kTrainingKey, apps::TrainConfig{}.json().dump(),
+      [](const auto&, const auto& document, const std::string& file) { apps::TrainConfig::from_json(document, file); });
+  return seeds;
+}
+
 void fuzz(const std::vector<Seed>& seeds, int64_t rounds) {
   int64_t refused = 0;
   for (size_t s = 0; s < seeds.size(); ++s) {
@@ -163,10 +193,14 @@ int64_t rounds(int64_t usual) {
 
 TEST_CASE("fuzz: damaged images are read or refused, never more", "[data]") { fuzz(images(), rounds(100)); }
 TEST_CASE("fuzz: damaged checkpoints are read or refused, never more", "[data]") { fuzz(checkpoints(), rounds(250)); }
+TEST_CASE("fuzz: damaged descriptions are read or refused, never more", "[data]") {
+  fuzz(descriptions(), rounds(1000));
+}
 TEST_CASE("fuzz: damaged data sets are read or refused, never more", "[data]") { fuzz(datasets(), rounds(100)); }
 
 TEST_CASE("fuzz: many damaged files of every kind", "[data][slow]") {
   fuzz(images(), rounds(10'000));
   fuzz(checkpoints(), rounds(10'000));
+  fuzz(descriptions(), rounds(10'000));
   fuzz(datasets(), rounds(10'000));
 }

@@ -58,7 +58,7 @@ std::string failure(const std::string& file, const data::ImageLimits& limits = {
 }  // namespace
 
 TEST_CASE("image: lossless files decode to the pixels that Pillow sees", "[unit][image]") {
-  CHECK(expected()["decoded"].size() == 19);
+  CHECK(expected()["decoded"].size() == 23);
   for (const auto& [name, pixels] : expected()["decoded"].items()) {
     INFO(name);
     const Image image = decode_image(kFixtures + name);
@@ -98,8 +98,8 @@ TEST_CASE("image: a file that is no picture is one error that names it and says 
   CHECK(failure(folder.file("")) == "is not a regular file");
   CHECK(failure("/dev/null") == "is not a regular file");
   CHECK(failure(folder.write("empty.png", "")) == "is empty");
-  CHECK_THAT(failure(folder.write("text.png", "hello")), Contains("not a JPEG, PNG, BMP or PNM image"));
-  CHECK(failure(folder.write("long.png", std::string(5000, 'x'))) == "is not a JPEG, PNG, BMP or PNM image");
+  CHECK_THAT(failure(folder.write("text.png", "hello")), Contains("not a JPEG, PNG, BMP, GIF, PSD or PNM image"));
+  CHECK(failure(folder.write("long.png", std::string(5000, 'x'))) == "is not a JPEG, PNG, BMP, GIF, PSD or PNM image");
   CHECK(failure(kFixtures + "rgb.png", {.file_bytes = 100}) == "has 122 bytes, more than the limit of 100");
   CHECK(failure(kFixtures + "rgb.png", {.pixels = 19}) == "has 5 x 4 pixels, more than the limit of 19");
   CHECK(failure(kFixtures + "rgb.png", {.file_bytes = 122, .pixels = 20}) == "no error");
@@ -109,7 +109,7 @@ TEST_CASE("image: formats that are not read are named, with what to do", "[unit]
   const testing::ScratchFolder folder("image");
   const auto name_of = [&](const std::string& start) {
     const std::string message = failure(folder.write("x.jpg", start + std::string(40, 'x')));
-    const std::string end = ", not a JPEG, PNG, BMP or PNM image; convert it to one, such as PNG";
+    const std::string end = ", not a JPEG, PNG, BMP, GIF, PSD or PNM image; convert it to one, such as PNG";
     INFO(message);
     CHECK(message.starts_with("is "));
     REQUIRE(message.ends_with(end));
@@ -118,13 +118,35 @@ TEST_CASE("image: formats that are not read are named, with what to do", "[unit]
   CHECK(name_of("RIFF\x24xxxWEBPVP8 ") == "a WebP image");
   for (const std::string& start : {std::string("II*\0", 4), std::string("MM\0*", 4), std::string("II+\0", 4)})
     CHECK(name_of(start) == "a TIFF image");
-  CHECK(name_of("GIF89a") == "a GIF image");
+  CHECK(name_of("#?RADIANCE\n") == "a Radiance image");
+  CHECK(name_of("\x53\x80\xf6\x34") == "a Softimage image");
+  for (const int at : {12, 22, 24}) {  // channels, bits, colours
+    std::string psd = bytes_of("flat.psd");
+    psd[size_t(at) + 1] += 1;
+    CHECK(name_of(psd) == "a Photoshop image that is not of 3 channels of 8 bits");
+  }
   CHECK(name_of(std::string("\0\0\0\x1c", 4) + "ftypavif") == "an AVIF image");
   CHECK(name_of(std::string("\0\0\0\x1c", 4) + "ftypheic") == "a HEIF image");
   CHECK(name_of(std::string("\0\0\0\x0cjP  \r\n", 10)) == "a JPEG 2000 image");
   CHECK(name_of("P3 1 1 255\n1 2 3\n") == "a PNM image in plain text or of single bits");
   CHECK(name_of("version https://git-lfs.github.com/spec/v1\n") == "the pointer of Git LFS in place of the file");
   CHECK(name_of("<!DOCTYPE html>") == "a text, perhaps a web page or an SVG drawing");
+}
+
+TEST_CASE("image: a GIF or PSD file that is wrong is an error", "[unit][image]") {
+  const testing::ScratchFolder folder("image");
+  const auto of = [&](const std::string& bytes) { return failure(folder.write("x.gif", bytes)); };
+  const std::string gif = bytes_of("palette.gif"), psd = bytes_of("packed.psd");
+  const std::string large = gif.substr(0, 6) + "\xff\xff\xff\xff" + gif.substr(10);
+  CHECK(of(large) == "has 65535 x 65535 pixels, more than the limit of 100000000");
+  CHECK(of(gif.substr(0, 6) + std::string("\0\0", 2) + gif.substr(8)) ==
+        "has 0 x 4 pixels, more than the limit of 100000000");
+  CHECK_THAT(of(gif.substr(0, gif.size() / 2)), Contains("is truncated"));
+  CHECK(of("GIF89b" + gif.substr(6)) == "is damaged: its header is not understood");
+  CHECK(of(gif.substr(0, 37) + ";") == "is damaged");  // header, colours, end: no picture
+  CHECK_THAT(of(psd.substr(0, psd.size() - 3)), Contains("is truncated"));
+  CHECK(of(psd.substr(0, 14) + "\x7f" + psd.substr(15)) ==
+        "has 5 x 2130706436 pixels, more than the limit of 100000000");
 }
 
 TEST_CASE("image: a PNM file that is wrong is an error", "[unit][image]") {
