@@ -8,7 +8,7 @@
 #include "tests/support/catch.h"
 
 using namespace vitrine;
-using Catch::Matchers::Contains;
+using vitrine::testing::Contains;
 
 TEST_CASE("files: a file appears whole, or stays what it was", "[unit]") {
   const testing::ScratchFolder folder("files");
