@@ -5,11 +5,19 @@
 #   apps/quickstart.sh                 six epochs of Fashion-MNIST; on the generated data set `shapes` where that is not to be had
 #   apps/quickstart.sh --epochs 1      further flags go to `vitrine train`
 #
-# Results: runs/quickstart. Interrupted, it goes on from there when it is called again.
+# Results: runs/quickstart. Called again, it goes on with the run that is there, by the settings of that run.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 . apps/packages.sh
 
+for flag in "$@"; do
+  case $flag in
+    --out* | --data*)
+      echo "quickstart: $flag is set here, as what is trained is evaluated too; for another: build/vitrine train --help" >&2
+      exit 2
+      ;;
+  esac
+done
 install_packages "${build_packages[@]}" || echo "Going on with what is there."
 
 cuda=OFF
@@ -29,7 +37,12 @@ if ! install_packages dataset-fashion-mnist; then
 fi
 
 echo "== training on $data"
-build/vitrine train --model deit_micro_patch4_28 --data $data --rpe rpe-1.9-product-ctx-1-k --epochs 6 --lr 2e-3 --out $out --resume "$@"
+settings=(--model deit_micro_patch4_28 --rpe rpe-1.9-product-ctx-1-k --epochs 6 --lr 2e-3)
+if [ -e $out/checkpoint.safetensors ]; then
+  echo "Going on with the run in $out, by its settings; remove the folder to start anew."
+  settings=()
+fi
+build/vitrine train --data $data --out $out --resume "${settings[@]}" "$@"
 
 echo "== evaluating"
 build/vitrine eval --checkpoint $out/checkpoint.safetensors --data $data

@@ -18,6 +18,10 @@ std::string to_string(Ape ape);  ///< as parse_ape reads it
 /// Reads learned, sincos, none, peg. @throws ValueError naming them
 Ape parse_ape(const std::string& text);
 
+/// How a distilled model joins what its two heads say: the mean of their logits, as the reference program does, or the
+/// logarithm of the mean of their softmax, as the paper has it (softmax of that is this mean).
+enum class HeadFusion { logits, softmax };
+
 /// What may differ from a model's preset.
 struct ClassifierOptions {
   std::optional<int64_t> num_classes = {}, image_size = {};
@@ -40,6 +44,7 @@ struct LayerCost {
 class Classifier : public nn::Module {
  public:
   using Module::Module;
+  HeadFusion fusion = HeadFusion::logits;  ///< of a model with one head it says nothing
   /// @param images  [B, 3, S, S], normalised; the model computes in their dtype
   /// @return        [B, classes]
   virtual Tensor logits(const Tensor& images) = 0;

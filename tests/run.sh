@@ -1,8 +1,10 @@
 #!/usr/bin/env bash
-# Installs what is missing (Debian, Ubuntu), builds, and runs every test.
+# Installs what is missing (Debian, Ubuntu), builds, and runs the tests.
 #
 #   tests/run.sh               the presets release, asan and check, as CI does
-#   tests/run.sh release tsan  only these presets; tsan runs the host's threads, "resources" compiles the kernels with nvcc
+#   tests/run.sh release tsan  only these presets
+#   tests/run.sh slow          the cases tagged [slow] of the release build, which the presets leave out
+#   tests/run.sh resources     what nvcc says of the kernels (no GPU needed)
 #
 # Build folders: build (release), build-asan, build-check, ... The last line counts the tests of all presets.
 set -euo pipefail
@@ -14,8 +16,9 @@ install_packages "${build_packages[@]}" catch2 || echo "Going on with what is th
 jobs=$(nproc)
 passed=0 failed=0 skipped=0 broken=0
 objects=""  # where release was built: the other presets take from there what they would compile in the same way
-run_preset() {
-  local preset=$1 folder=build log
+build_preset() {  # sets `folder`
+  local preset=$1 log
+  folder=build
   if [ "$preset" != release ]; then folder=build-$preset; fi
   echo "== $preset: building in $folder"
   local cuda=OFF  # the cuda device has a script of its own, tests/gpu.sh
@@ -25,6 +28,22 @@ run_preset() {
     -DVITRINE_OBJECTS="$objects" >"$log" 2>&1 || { cat "$log"; return 1; }
   cmake --build "$folder" -j "$jobs" >>"$log" 2>&1 || { grep -E "error|FAILED" "$log" | head -40; return 1; }
   if [ "$preset" = release ]; then objects=$PWD/build; fi
+}
+run_slow() {
+  local folder total fails log=build/slow.log
+  build_preset release || return 1
+  echo "== slow: testing"
+  local start=$SECONDS
+  build/vitrine_tests "[slow]" --durations yes >"$log" 2>&1 || cat "$log"
+  total=$(sed -nE 's/^All tests passed .* in ([0-9]+) test cases?\)$|^test cases: +([0-9]+) .*/\1\2/p' "$log")
+  fails=$(sed -nE 's/^test cases: .* ([0-9]+) failed.*/\1/p' "$log")
+  echo "== slow: ${total:-0} tests, ${fails:-0} failed, $((SECONDS - start)) s"
+  if [ -z "$total" ]; then return 1; fi
+  passed=$((passed + total - fails)) failed=$((failed + fails))
+}
+run_preset() {
+  local preset=$1 folder log
+  build_preset "$preset" || return 1
   echo "== $preset: testing"
   log=$folder/ctest.log
   local start=$SECONDS
@@ -60,6 +79,7 @@ if [ $# -eq 0 ]; then set -- release asan check; fi
 for preset in "$@"; do
   case $preset in
     resources) check_resources ;;
+    slow) run_slow || broken=$((broken + 1)) ;;
     *) run_preset "$preset" || broken=$((broken + 1)) ;;
   esac
 done

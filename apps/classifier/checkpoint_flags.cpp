@@ -29,6 +29,19 @@ void CheckpointFlags::add_to(CLI::App& app) {
       ->capture_default_str()
       ->check(CLI::IsMember({"bicubic", "bicubic-aa"}));
   add_name_hash_flag(app, hash);
+  app.add_option("--head-fusion", head_fusion,
+                 "of a distilled model: the mean of both heads' logits, or (softmax) of their softmax, as in the paper")
+      ->capture_default_str()
+      ->check(CLI::IsMember({"logits", "softmax"}));
+}
+
+LoadedClassifier CheckpointFlags::load() const {
+  LoadedClassifier loaded = load_classifier(checkpoint, device(), ema, weights, hash);
+  const bool softmax = head_fusion == "softmax";
+  check<UsageError>(!softmax || loaded.model->distilled(), "{}: {} has one head; leave out --head-fusion", checkpoint,
+                    loaded.spec.model);
+  loaded.model->fusion = softmax ? models::HeadFusion::softmax : models::HeadFusion::logits;
+  return loaded;
 }
 
 }  // namespace vitrine::apps

@@ -13,10 +13,11 @@ struct CheckpointFlags : CommonFlags {
   bool ema = false;
   WeightsOf weights;
   data::NameHash hash = data::NameHash::verify;
+  std::string head_fusion = "logits";
 
   void add_to(CLI::App& app);
-  /// @throws as load_classifier
-  LoadedClassifier load() const { return load_classifier(checkpoint, device(), ema, weights, hash); }
+  /// @throws as load_classifier; UsageError if heads are to be joined and the model has one
+  LoadedClassifier load() const;
 };
 
 }  // namespace vitrine::apps

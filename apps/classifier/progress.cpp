@@ -11,7 +11,7 @@
 namespace vitrine::apps {
 namespace {
 constexpr double kRedraw = 0.1, kPlainLine = 10;  // seconds between two updates
-constexpr int kWidth = 24;
+constexpr int64_t kWidth = 24;
 }  // namespace
 
 std::string duration_text(double seconds) {
@@ -22,37 +22,38 @@ std::string duration_text(double seconds) {
   return std::to_string(s / 3600) + " h " + two(s % 3600 / 60) + " min";
 }
 
+std::string progress_text(const ProgressLine& line, bool bar) {
+  std::string text = line.title + "  ";
+  if (bar) {
+    const int64_t filled = line.total ? line.done * kWidth / line.total : kWidth;
+    text += "[" + std::string(size_t(filled), '#') + std::string(size_t(kWidth - filled), '.') + "]  ";
+  }
+  text += format("{}/{} {}  {} {}/s  {} left", line.done, line.total, line.unit, significant(line.rate), line.unit,
+                 line.rate > 0 ? duration_text(double(line.total - line.done) / line.rate) : "?");
+  return line.note.empty() ? text : text + "  " + line.note;
+}
+
 Progress::Progress(std::string title, std::string unit, int64_t total, int64_t done)
-    : title_(std::move(title)),
-      unit_(std::move(unit)),
-      total_(total),
+    : line_{.title = std::move(title), .unit = std::move(unit), .done = done, .total = total},
       first_(done),
-      done_(done),
       terminal_(isatty(STDERR_FILENO) != 0),
       start_(Clock::now()),
       shown_(start_) {}
 
 double Progress::rate() const {
   const double seconds = std::chrono::duration<double>(Clock::now() - start_).count();
-  return seconds > 0 ? double(done_ - first_) / seconds : 0;
+  return seconds > 0 ? double(line_.done - first_) / seconds : 0;
 }
 
 void Progress::update(int64_t done, const std::string& note) {
-  done_ = done;
+  line_.done = done;
   const auto now = Clock::now();
   const double since = std::chrono::duration<double>(now - shown_).count();
   if (since < (terminal_ ? kRedraw : kPlainLine)) return;
   shown_ = now;
-  const double speed = rate(), part = total_ ? double(done) / double(total_) : 1;
-  std::string text = title_ + "  ";
-  if (terminal_) {
-    const int filled = int(part * kWidth);
-    text += "[" + std::string(size_t(filled), '#') + std::string(size_t(kWidth - filled), '.') + "]  ";
-  }
-  text += format("{}/{} {}  {} {}/s  {} left", done, total_, unit_, significant(speed), unit_,
-                 speed > 0 ? duration_text(double(total_ - done) / speed) : "?");
-  if (!note.empty()) text += "  " + note;
-  std::cerr << (terminal_ ? "\r\033[K" : "") << text << (terminal_ ? "" : "\n") << std::flush;
+  line_.rate = rate(), line_.note = note;
+  std::cerr << (terminal_ ? "\r\033[K" : "") << progress_text(line_, terminal_) << (terminal_ ? "" : "\n")
+            << std::flush;
   drawn_ = terminal_;
 }
 

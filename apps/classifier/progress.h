@@ -4,6 +4,16 @@
 
 namespace vitrine::apps {
 
+/// What a line of progress says.
+struct ProgressLine {
+  std::string title, unit;
+  int64_t done = 0, total = 0;
+  double rate = 0;  ///< units per second; 0: not known yet
+  std::string note = {};
+};
+/// "eval  512/2000 images  128 images/s  12 s left  NOTE"; `bar` puts "[######..................]" before the numbers.
+std::string progress_text(const ProgressLine& line, bool bar);
+
 /// Progress of long work on stderr: a bar that is redrawn on a terminal, a plain line now and then elsewhere.
 class Progress {
  public:
@@ -18,8 +28,8 @@ class Progress {
 
  private:
   using Clock = std::chrono::steady_clock;
-  std::string title_, unit_;
-  int64_t total_, first_, done_;
+  ProgressLine line_;
+  int64_t first_;
   bool terminal_, drawn_ = false;
   Clock::time_point start_, shown_;
 };

@@ -175,7 +175,9 @@ function readout(event) {
   const map = event.target.closest('.map');
   if (!map) return;
   const q = nearest(hovered ?? state.q), k = tokenAt(map, event), l = map.dataset.l ?? state.l, h = map.dataset.h ?? state.h;
-  byId('readout').textContent = `Key: ${called(k)}. ` + termsHere().map(t => `${names[t]} ${shown(t, row(l, h, t, q)[k])}`).join(', ') +
+  const at = Object.fromEntries(termsHere().map(t => [t, row(l, h, t, q)[k]])), size = Math.abs(at.c) + Math.abs(at.r);
+  byId('readout').textContent = `Key: ${called(k)}. ` + termsHere().map(t => `${names[t]} ${shown(t, at[t])}`).join(', ') +
+    (size > 0 ? `, relative position’s share of the logit ${percent(Math.abs(at.r) / size)}` : '') +
     buckets.map(b => `, bucket ${b.name ? `${b.name} ` : ''}${bucket(b, q, k)}`).join('') + '.';
 }
 function wire() {

@@ -289,6 +289,7 @@ bool Trainer::end_epoch(const std::atomic<bool>& stop) {
             {"test_loss", raw.loss},
             {"test_acc1", raw.top1},
             {"test_acc5", raw.top5},
+            {"crop", spec_.preprocessing.crop},
             {"lr", lr},
             {"images_per_s", images / at_.seconds},
             {"seconds", at_.seconds},
@@ -303,15 +304,16 @@ bool Trainer::end_epoch(const std::atomic<bool>& stop) {
   if (raw.mean_average_precision) line["test_map"] = *raw.mean_average_precision;
   log_.add(line);
   save_best(raw, averaged);
-  std::cerr << format("epoch {}/{}  train loss {}  test loss {}  top-1 {} %  top-5 {} %  {} images/s  {}\n",
+  std::cerr << format("epoch {}/{}  train loss {}  test loss {}  top-1 {} %  top-5 {} % at crop {}  {} images/s  {}\n",
                       at_.epoch + 1, config_.epochs, significant(at_.loss_sum / double(at_.step)),
                       significant(raw.loss), significant(raw.top1, 4), significant(raw.top5, 4),
-                      significant(images / at_.seconds), duration_text(at_.seconds));
-  const auto reference_line = [](const Accuracy& a, double best, const char* of) {
+                      spec_.preprocessing.crop, significant(images / at_.seconds), duration_text(at_.seconds));
+  const auto reference_line = [&](const Accuracy& a, double best, const char* of) {
     const std::string precision =
         a.mean_average_precision ? format(" mAP {}", significant(*a.mean_average_precision, 5)) : std::string();
-    std::cerr << format("* Acc@1 {} Acc@5 {}{} loss {}{}  Max accuracy: {}%\n", significant(a.top1, 5),
-                        significant(a.top5, 5), precision, significant(a.loss, 4), of, significant(best, 4));
+    std::cerr << format("* Acc@1 {} Acc@5 {}{} loss {}{}  Max accuracy: {}% at crop {}\n", significant(a.top1, 5),
+                        significant(a.top5, 5), precision, significant(a.loss, 4), of, significant(best, 4),
+                        spec_.preprocessing.crop);
   };
   reference_line(raw, at_.best, "");
   if (averaged) reference_line(*averaged, at_.best_ema, " of the averaged weights");

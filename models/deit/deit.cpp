@@ -1,15 +1,18 @@
 #include "models/deit/deit.h"
 
 #include <cmath>
+#include <numbers>
 
 #include "core/trace.h"
 #include "ops/binary/operators.h"
 #include "ops/concat/concat.h"
+#include "ops/softmax/softmax.h"
+#include "ops/unary/unary.h"
 
 namespace vitrine::models {
 namespace {
 
-/// Fixed encoding of MoCo v3 and MAE: a quarter of the channels each for sin and cos of the column and of the row, at
+/// Fixed encoding of MAE: a quarter of the channels each for sin and cos of the column and of the row, at
 /// wavelengths 2 pi 10000^(4k/dim); zeros for the extra tokens.
 Tensor sincos_embedding(const nn::TokenGrid& grid, int64_t dim) {
   check<ValueError>(dim % 4 == 0, "ape sincos needs a dim that 4 divides, got {}", dim);
@@ -115,7 +118,11 @@ std::array<Tensor, 2> DeiT::forward_heads(const Tensor& images) {
 
 Tensor DeiT::forward(const Tensor& images) {
   const auto [logits, distilled] = forward_heads(images);
-  return distilled.defined() ? (logits + distilled) * 0.5 : logits;
+  if (!distilled.defined()) return logits;
+  if (fusion == HeadFusion::logits) return (logits + distilled) * 0.5;
+  // log((e^a + e^b) / 2) = a + softplus(b - a) - log 2, a and b the logarithms of both softmaxes
+  const Tensor a = ops::log_softmax(logits, -1), b = ops::log_softmax(distilled, -1);
+  return a + ops::softplus(b - a) - std::numbers::ln2;
 }
 
 }  // namespace vitrine::models

@@ -65,8 +65,8 @@ struct DeiT final : nn::Layer<DeiT, Classifier> {
   DeiT(nn::Scope scope, const DeiTConfig& config);
   /// {logits of the class token, of the distillation token (undefined unless distilled)}
   std::array<Tensor, 2> forward_heads(const Tensor& images);
-  /// Logits [B, classes]; of a distilled model the mean over both heads. @throws ShapeError unless images is [B, 3, S,
-  /// S]
+  /// Logits [B, classes]; of a distilled model both heads', joined as `fusion` says.
+  /// @throws ShapeError unless images is [B, 3, S, S]
   Tensor forward(const Tensor& images);
 
   Tensor logits(const Tensor& images) override { return (*this)(images); }

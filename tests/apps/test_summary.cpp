@@ -1,5 +1,6 @@
 #include <cmath>
 
+#include "models/classifier.h"
 #include "tests/apps/run_program.h"
 #include "tests/support/catch.h"
 
@@ -36,6 +37,54 @@ TEST_CASE("summary: the paper's tables beside its figures", "[apps]") {
   CHECK(text.status == 0);
   CHECK_THAT(text.out, Contains("Tab. 2") && Contains("Tab. 5") && Contains("Fig. 4") && Contains("191452") &&
                            Contains("112496.5"));
+}
+
+TEST_CASE("summary: the figures of a model are the sums over its layers, at the size and classes asked for", "[apps]") {
+  const auto summary = [](std::vector<std::string> more) {
+    more.insert(more.begin(), {"summary", "deit_tiny_patch16_224", "--json"});
+    const Finished run = run_program(more);
+    INFO(run.err);
+    REQUIRE(run.status == 0);
+    const nlohmann::json found = run.json();
+    for (const char* key : {"parameters", "macs", "macs_matmul"}) {
+      int64_t sum = 0;
+      for (const auto& layer : found["layers"]) sum += int64_t(layer[key]);
+      CHECK(found[key] == sum);
+    }
+    return found;
+  };
+  // Products of a DeiT of 12 blocks with n tokens, D = 192: patches, 12 (n (3 + 1 + 8) D^2 + 2 n^2 D), the head.
+  const auto products = [](int64_t n, int64_t classes) {
+    return (n - 1) * 768 * 192 + 12 * (n * 12 * 192 * 192 + 2 * n * n * 192) + 192 * classes;
+  };
+  const nlohmann::json usual = summary({});
+  CHECK(usual["name"] == "deit_tiny_patch16_224");
+  CHECK(usual["parameters"] == 5717416);  // deit 1.1
+  CHECK(usual["macs"] == 1260697456);     // irpe 8.3
+  CHECK(usual["macs_matmul"] == products(197, 1000));
+  const nlohmann::json large = summary({"--image-size", "384"});
+  CHECK(large["parameters"] == 5790376);  // deit 1.1
+  CHECK(large["macs_matmul"] == products(577, 1000));
+  const nlohmann::json few = summary({"--num-classes", "100"});
+  CHECK(few["parameters"] == 5543716);  // deit 1.1
+  CHECK(few["macs_matmul"] == products(197, 100));
+  CHECK(few["layers"].back()["name"] == "head");
+  CHECK(few["layers"].back()["parameters"] == 19300);
+}
+
+TEST_CASE("models: every registered model, once, as a list of names or a line each", "[apps]") {
+  const Finished run = run_program({"models", "--json"});
+  REQUIRE(run.status == 0);
+  const nlohmann::json list = run.json();
+  CHECK(list == nlohmann::json(models::classifier_names()));
+  for (const char* name : {"deit_tiny_patch16_224", "deit_base_distilled_patch16_384", "swin_tiny_patch4_window7_224",
+                           "deit_small_patch16_224_ctx_product_50_shared_k"})
+    CHECK(std::count(list.begin(), list.end(), name) == 1);
+  std::string lines;
+  for (const auto& name : list) lines += std::string(name) + "\n";
+  const Finished text = run_program({"models"});
+  CHECK(text.status == 0);
+  CHECK(text.out == lines);
 }
 
 TEST_CASE("summary: layers of a model with an earlier method or generators", "[apps]") {

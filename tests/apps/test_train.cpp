@@ -105,6 +105,9 @@ TEST_CASE("train: an image folder, everything of the DeiT recipe on; killed, it 
   CHECK(run.err.find("skipped: ") == run.err.rfind("skipped: "));  // once, not in each epoch
   CHECK(run.err.find("1 of its images could not be read and were skipped") != std::string::npos);
   CHECK(double(metrics(whole)[1]["test_acc1"]) >= 50);
+  CHECK(metrics(whole)[1]["crop"] == 0.875);  // and beside every accuracy that is printed:
+  CHECK(run.err.find(" % at crop 0.875  ") != std::string::npos);
+  CHECK(run.err.find("% at crop 0.875\n") != std::string::npos);
 
   int kills = 0, status = -1;
   const std::vector<std::string> resumed = words(out, {"--resume", "--save-every", "0", "--workers", "2"});

@@ -198,7 +198,7 @@ TEST_CASE("fuzz: damaged descriptions are read or refused, never more", "[data]"
 }
 TEST_CASE("fuzz: damaged data sets are read or refused, never more", "[data]") { fuzz(datasets(), rounds(100)); }
 
-TEST_CASE("fuzz: many damaged files of every kind", "[data][slow]") {
+TEST_CASE("fuzz: many damaged files of every kind", "[.][data][slow]") {
   fuzz(images(), rounds(10'000));
   fuzz(checkpoints(), rounds(10'000));
   fuzz(descriptions(), rounds(10'000));

@@ -93,7 +93,7 @@ TEST_CASE("deit: Ti with iRPE equals its equations, on keys and on queries, keys
   check_tiny("qkv", "deit_tiny_patch16_224", Dtype::f32, 1e-5, "rpe-1.9-product-ctx-1-qkv");
 }
 
-TEST_CASE("deit: Ti in f64 equals timm's and the equations to 1e-10", "[model][slow]") {
+TEST_CASE("deit: Ti in f64 equals timm's and the equations to 1e-10", "[.][model][slow]") {
   check_tiny("plain", "deit_tiny_patch16_224", Dtype::f64, 1e-10);
   check_tiny("distilled", "deit_tiny_distilled_patch16_224", Dtype::f64, 1e-10);
   check_tiny("k", "deit_tiny_patch16_224", Dtype::f64, 1e-10, "rpe-1.9-product-ctx-1-k");
