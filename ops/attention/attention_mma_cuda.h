@@ -11,7 +11,8 @@
 ///
 /// Barriers, the same in every kernel: one after the wait for a tile, so that all warps see what all threads copied;
 /// one after its use, because the following iteration copies over it. Rows behind the end are read from the last row,
-/// and their weights are 0. Each output element is summed by one thread in a fixed order.
+/// and their weights are 0; tiles whose keys are all masked are computed like the others, not skipped. Each output
+/// element is summed by one thread in a fixed order.
 ///
 /// `Terms` is what a variant of attention adds (NoTerms lists it). Private to attention and the ops that add terms to
 /// it.

@@ -80,13 +80,15 @@ struct Scores {
 };
 
 /// Plain attention: no terms. Row is those of a query, Column of a key, each held by all lanes of the warp that owns
-/// it; `raw` is kSharedBytes of the block's shared memory. What put_ wrote is read by sum_ after at least one barrier
-/// of the block, and the next put_ comes after another one.
+/// it; `raw` is shared_bytes() of the block's shared memory. What start_ wrote is read after at least one barrier of
+/// the block, and the next put_ comes at least one after what sum_ read.
 template <class A>
 struct NoTerms {
-  static constexpr int64_t kSharedBytes = 0;
+  int64_t shared_bytes() const { return 0; }
   struct Line {
-    __device__ A logit(A s, int64_t) const { return s; }      ///< s with its terms at a key (Column: a query)
+    __device__ void start(const A*, int64_t) {}           ///< with the warp's row of q (Column: of k), in shared memory
+    __device__ void start_products(const A*, int64_t) {}  ///< with its row of dout, for dq
+    __device__ A logit(A s, int64_t) const { return s; }  ///< s with its terms at a key (Column: a query)
     __device__ A product(A dp, int64_t) const { return dp; }  ///< the same for the product of dout and v
     __device__ void put_weight(A, int64_t) {}                 ///< this lane's z p
     __device__ void put_score(A, int64_t) {}                  ///< this lane's ds
@@ -94,7 +96,7 @@ struct NoTerms {
     __device__ void sum_scores() {}
     __device__ void add_values(A*, int64_t) {}   ///< adds the sums' products to out,
     __device__ void add_keys(A*, int64_t) {}     ///< to dq,
-    __device__ void add_queries(A*, int64_t) {}  ///< to dk; all of the block come
+    __device__ void add_queries(A*, int64_t) {}  ///< to dk
   };
   __device__ Line row(unsigned char*, int, int64_t, int64_t) const { return {}; }
   __device__ Line column(unsigned char*, int, int64_t, int64_t) const { return {}; }
@@ -182,6 +184,7 @@ __global__ void attention_forward_kernel(Problem<T> p, Terms terms, Grid<T> out,
   auto row = terms.row(raw + kRowWarps * 2 * d * int64_t(sizeof(A)), warp, bh, i);
   load_row(q, p.q.head(bh, p.heads), p.q, i, p.queries, p.d);
   clear_row(o, p.d);
+  row.start(q, p.d);
   A m = -INFINITY, sum = 0;
   for (int64_t j0 = 0; j0 < p.keys; j0 += kRowTile) {
     const A product = products<T, A>(chunk, q, p.k.head(bh, p.heads), p.k, j0, p.keys, p.d);
@@ -232,6 +235,8 @@ __global__ void attention_dq_kernel(Problem<T> p, Terms terms, Grid<const T> dou
   load_row(q, p.q.head(bh, p.heads), p.q, i, p.queries, p.d);
   load_row(g, dout.head(bh, p.heads), dout, i, p.queries, p.d);
   clear_row(sum, p.d);
+  row.start(q, p.d);
+  row.start_products(g, p.d);
   const bool inside = i < p.queries;
   const A row_lse = inside ? lse[bh * p.queries + i] : A(INFINITY);
   const A row_delta = inside ? delta[bh * p.queries + i] : A(0);
@@ -273,6 +278,7 @@ __global__ void attention_dkv_kernel(Problem<T> p, Terms terms, Grid<const T> do
   load_row(v, p.v.head(bh, p.heads), p.v, j, p.keys, p.d);
   clear_row(sum_k, p.d);
   clear_row(sum_v, p.d);
+  column.start(k, p.d);
   for (int64_t i0 = 0; i0 < p.queries; i0 += kRowTile) {
     const int64_t i = i0 + lane;
     const T *q = p.q.head(bh, p.heads), *g = dout.head(bh, p.heads);
@@ -300,7 +306,7 @@ template <class T, class Terms>
 void launch_rows_forward(const AttentionInputs& in, const Terms& terms, Tensor& out, Tensor& lse) {
   using A = accumulate_t<T>;
   const int64_t heads = in.q.size(0) * in.q.size(1), tiles = row_tiles(in.q.size(2));
-  const int64_t shared = 2 * kRowWarps * row_dims(in.q.size(3)) * int64_t(sizeof(A)) + Terms::kSharedBytes;
+  const int64_t shared = 2 * kRowWarps * row_dims(in.q.size(3)) * int64_t(sizeof(A)) + terms.shared_bytes();
   cuda::launch("attention_forward", attention_forward_kernel<T, Terms>,
                {.grid = heads * tiles, .block = kRowBlock, .shared = shared}, problem_of<T>(in), terms,
                writable_grid<T>(out), lse.mutable_data<A>(), tiles);
@@ -321,7 +327,7 @@ void launch_rows_dq(const AttentionInputs& in, const Terms& terms, const Tensor&
                     AttentionGradients& to) {
   using A = accumulate_t<T>;
   const int64_t heads = in.q.size(0) * in.q.size(1), tiles = row_tiles(in.q.size(2));
-  const int64_t shared = 3 * kRowWarps * row_dims(in.q.size(3)) * int64_t(sizeof(A)) + Terms::kSharedBytes;
+  const int64_t shared = 3 * kRowWarps * row_dims(in.q.size(3)) * int64_t(sizeof(A)) + terms.shared_bytes();
   cuda::launch("attention_dq", attention_dq_kernel<T, Terms>,
                {.grid = heads * tiles, .block = kRowBlock, .shared = shared}, problem_of<T>(in), terms,
                grid_of<T>(dout), lse.data<A>(), to.delta.data<A>(), writable_grid<T>(to.dq),
@@ -334,7 +340,7 @@ void launch_rows_dkv(const AttentionInputs& in, const Terms& terms, const Tensor
                      AttentionGradients& to) {
   using A = accumulate_t<T>;
   const int64_t heads = in.q.size(0) * in.q.size(1), tiles = row_tiles(in.k.size(2));
-  const int64_t shared = 4 * kRowWarps * row_dims(in.q.size(3)) * int64_t(sizeof(A)) + Terms::kSharedBytes;
+  const int64_t shared = 4 * kRowWarps * row_dims(in.q.size(3)) * int64_t(sizeof(A)) + terms.shared_bytes();
   cuda::launch("attention_dkv", attention_dkv_kernel<T, Terms>,
                {.grid = heads * tiles, .block = kRowBlock, .shared = shared}, problem_of<T>(in), terms,
                grid_of<T>(dout), lse.data<A>(), to.delta.data<A>(), writable_grid<T>(to.dk), writable_grid<T>(to.dv),

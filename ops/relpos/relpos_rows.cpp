@@ -30,7 +30,8 @@ RelposRows<A>::RelposRows(const RelposIndex& index, bool mirrored)
       skip_(index.skip),
       buckets_(index.buckets),
       padded_width_((width_ + kLanes - 1) / kLanes * kLanes),
-      padded_keys_(height_ * padded_width_ + (skip_ + kLanes - 1) / kLanes * kLanes) {
+      padded_keys_(height_ * padded_width_ + (skip_ + kLanes - 1) / kLanes * kLanes),
+      run_rows_(wide() ? 1 : height_) {
   const int64_t h = height_, w = width_, strip = 2 * h - 1, offsets = 2 * w - 1;
   // m = key row - query row + h - 1, n = key column - query column + w - 1: places in the index's tables, which hold
   // query minus key, unless mirrored.
@@ -38,6 +39,16 @@ RelposRows<A>::RelposRows(const RelposIndex& index, bool mirrored)
   const auto column_place = [&](int64_t n) { return mirrored ? n : offsets - 1 - n; };
   const bool is_separable = !index.offset_ids.defined();
   const int32_t* both = is_separable ? nullptr : index.offset_ids.data<int32_t>();
+  const auto id = [&](int64_t m, int64_t n) {
+    return is_separable
+               ? index.row_ids.data<int32_t>()[row_place(m)] + index.column_ids.data<int32_t>()[column_place(n)]
+               : both[row_place(m) * offsets + column_place(n)];
+  };
+  if (wide()) {
+    for (int64_t m = 0; m < strip; ++m)
+      for (int64_t n = 0; n < offsets; ++n) strips_.push_back(id(m, n));
+    return;
+  }
   std::vector<int32_t> column_ids(size_t(w), 0);
   starts_.push_back(0);
   for (int64_t m = 0; is_separable && m < strip; ++m) row_ids_.push_back(index.row_ids.data<int32_t>()[row_place(m)]);
@@ -50,9 +61,7 @@ RelposRows<A>::RelposRows(const RelposIndex& index, bool mirrored)
       add_pieces(column_ids.data());
     }
     for (int64_t m = 0; m < strip; ++m)
-      for (int64_t kc = 0; kc < w; ++kc)
-        strips_.push_back(is_separable ? row_ids_[size_t(m)] + column_ids[size_t(kc)]
-                                       : both[row_place(m) * offsets + column_place(first + kc)]);
+      for (int64_t kc = 0; kc < w; ++kc) strips_.push_back(id(m, first + kc));
   }
 }
 
@@ -95,7 +104,9 @@ void RelposRows<A>::add_sums(int64_t i, const A* x, A* sums) const {
   for (int64_t j = 0; j < extra; ++j) sums[buckets_ - 1] += x[j];
   if (i < skip_) return;
   if (separable()) return add_separable_sums(i - skip_, x + skip_, sums);
-  add_listed_sums(window(i), height_ * width_, buckets_, x + skip_, sums);
+  x += skip_;
+  for (int64_t r = 0; r < height_; r += run_rows_, x += run_rows_ * width_)
+    add_listed_sums(window(i, r), run_rows_ * width_, buckets_, x, sums);
 }
 
 /// Grid rows with one row id are added up as vectors first; then the columns of each piece go into the buckets, side by
@@ -168,9 +179,10 @@ void RelposRows<A>::add_columns(int64_t i, const A* table, A* y) const {
   for (int64_t j = 0; j < skip_; ++j) y[j] += extra[height_ * padded_width_ + j];
   y += skip_;
   if (i < skip_ || !separable()) {
-    const int32_t* id = i < skip_ ? nullptr : window(i);
-    for (int64_t r = 0; r < height_; ++r)
+    for (int64_t r = 0; r < height_; ++r) {
+      const int32_t* id = i < skip_ ? nullptr : window(i, r);
       for (int64_t c = 0; c < width_; ++c) *y++ += (id ? table + *id++ * padded_keys_ : extra)[r * padded_width_ + c];
+    }
     return;
   }
   const int32_t* row_id = row_ids(i - skip_);
@@ -198,9 +210,10 @@ void RelposRows<A>::add_column_sums(int64_t i, const A* x, A* sums) const {
   for (int64_t j = 0; j < skip_; ++j) extra[height_ * padded_width_ + j] += x[j];
   x += skip_;
   if (i < skip_ || !separable()) {
-    const int32_t* id = i < skip_ ? nullptr : window(i);
-    for (int64_t r = 0; r < height_; ++r)
+    for (int64_t r = 0; r < height_; ++r) {
+      const int32_t* id = i < skip_ ? nullptr : window(i, r);
       for (int64_t c = 0; c < width_; ++c) (id ? sums + *id++ * padded_keys_ : extra)[r * padded_width_ + c] += *x++;
+    }
     return;
   }
   const int32_t* row_id = row_ids(i - skip_);
@@ -221,61 +234,36 @@ void RelposRows<A>::add_column_sums(int64_t i, const A* x, A* sums) const {
   }
 }
 
-namespace {
-
-/// The different values of ids, in order; `ranks` is ids with each one's place among them.
-std::vector<int64_t> different(const Tensor& ids, Tensor& ranks) {
-  const int32_t* id = ids.data<int32_t>();
-  std::vector<int64_t> values(id, id + ids.numel());
-  std::sort(values.begin(), values.end());
-  values.erase(std::unique(values.begin(), values.end()), values.end());
-  ranks = empty_like(ids);
-  std::transform(id, id + ids.numel(), ranks.mutable_data<int32_t>(), [&](int32_t i) {
-    return int32_t(std::lower_bound(values.begin(), values.end(), i) - values.begin());
-  });
-  return values;
-}
-
-/// The index with the buckets in use alone, and which these are.
-std::pair<RelposIndex, std::vector<int64_t>> used_buckets(const RelposIndex& index) {
-  RelposIndex used = index;
-  std::vector<int64_t> ids;
-  if (index.offset_ids.defined()) {
-    ids = different(index.offset_ids, used.offset_ids);
-  } else {
-    const auto rows = different(index.row_ids, used.row_ids);
-    const auto columns = different(index.column_ids, used.column_ids);
-    for (int64_t row : rows)
-      for (int64_t column : columns) ids.push_back(row + column);
-    int32_t* row_ids = used.row_ids.mutable_data<int32_t>();
-    for (int64_t m = 0; m < used.row_ids.numel(); ++m) row_ids[m] *= int32_t(columns.size());
-  }
-  if (index.skip > 0) ids.push_back(index.buckets - 1);
-  used.buckets = int64_t(ids.size());
-  return {used, ids};
-}
-
-}  // namespace
-
 template <class A>
-const UsedRows<A>& used_rows(const RelposIndex& index) {
+std::shared_ptr<const RelposRowsPair<A>> relpos_rows(const RelposIndex& index) {
   using Key = std::vector<int64_t>;
+  struct Kept {
+    std::shared_ptr<const RelposRowsPair<A>> rows;
+    uint64_t last_use;
+  };
   static std::mutex mutex;
-  static auto& kept = *new std::map<Key, UsedRows<A>>;
+  static auto& kept = *new std::map<Key, Kept>;
+  static uint64_t uses = 0;
   Key key{index.height, index.width, index.skip, index.buckets};
   for (const Tensor* ids : {&index.row_ids, &index.column_ids, &index.offset_ids}) {
     key.push_back(ids->defined());
     if (ids->defined()) key.insert(key.end(), ids->data<int32_t>(), ids->data<int32_t>() + ids->numel());
   }
   const std::lock_guard lock(mutex);
-  if (const auto found = kept.find(key); found != kept.end()) return found->second;
-  const auto [used, ids] = used_buckets(index);
-  return kept.emplace(std::move(key), UsedRows<A>{ids, RelposRows<A>(used), RelposRows<A>(used, true)}).first->second;
+  auto found = kept.find(key);
+  if (found == kept.end()) {
+    const auto older = [](const auto& a, const auto& b) { return a.second.last_use < b.second.last_use; };
+    if (kept.size() >= kMostKept) kept.erase(std::min_element(kept.begin(), kept.end(), older));
+    const RelposRowsPair<A> rows{RelposRows<A>(index), RelposRows<A>(index, true)};
+    found = kept.emplace(std::move(key), Kept{std::make_shared<const RelposRowsPair<A>>(rows), 0}).first;
+  }
+  found->second.last_use = ++uses;
+  return found->second.rows;
 }
 
 template class RelposRows<float>;
 template class RelposRows<double>;
-template const UsedRows<float>& used_rows(const RelposIndex& index);
-template const UsedRows<double>& used_rows(const RelposIndex& index);
+template std::shared_ptr<const RelposRowsPair<float>> relpos_rows(const RelposIndex& index);
+template std::shared_ptr<const RelposRowsPair<double>> relpos_rows(const RelposIndex& index);
 
 }  // namespace vitrine::ops

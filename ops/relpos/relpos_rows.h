@@ -1,6 +1,7 @@
 #pragma once
 #include <algorithm>
 #include <array>
+#include <memory>
 #include <type_traits>
 #include <vector>
 
@@ -11,7 +12,8 @@ namespace vitrine::ops {
 
 /// An index on a grid, laid out for loops over the keys of one query, on a CPU; A is float or double. Ids depend on
 /// offsets alone, so all queries of one grid column share a strip of (2 height - 1) * width ids, and those of a query
-/// are a window of it: width strips in all, instead of a [queries, keys] matrix.
+/// are a window of it: width strips in all, instead of a [queries, keys] matrix. Where a grid is so wide that these are
+/// much, all queries share one table of ids over offsets, whose rows are windows of a grid row each.
 ///
 /// The loops over keys go by grid rows. An index that is a sum of a row id and a column id (product, cross) has few
 /// different column ids in a row, each on adjacent columns: a piece, which vector instructions take as a mask.
@@ -28,7 +30,10 @@ class RelposRows {
   void add_lookup(int64_t i, const A* table, A* y) const {
     const int64_t extra = i < skip_ ? keys() : skip_;
     for (int64_t j = 0; j < extra; ++j) y[j] += table[buckets_ - 1];
-    if (i >= skip_) vitrine::add_lookup(table, buckets_, window(i), height_ * width_, y + skip_);
+    if (i < skip_) return;
+    y += skip_;
+    for (int64_t r = 0; r < height_; r += run_rows_, y += run_rows_ * width_)
+      vitrine::add_lookup(table, buckets_, window(i, r), run_rows_ * width_, y);
   }
 
   /// sums[id(i, j)] += x_j for all keys, in an order that depends on the index and i alone.
@@ -49,6 +54,7 @@ class RelposRows {
 
  private:
   static constexpr int64_t kLanes = simd::kLanes<A>;
+  static constexpr int64_t kWidest = 256;  ///< up to it strips take 8 width bytes a key at most
   static constexpr int kMostPieces = kLanes < 7 ? int(kLanes) : 7;  ///< of a vector, that loops are unrolled for
   /// Adjacent columns with one id, within a vector of columns.
   struct Piece {
@@ -63,11 +69,13 @@ class RelposRows {
   struct Places;
 
   int64_t keys() const { return skip_ + height_ * width_; }
+  bool wide() const { return width_ > kWidest; }
   bool separable() const { return !row_ids_.empty(); }
-  /// The ids of query i >= skip and the cells of the grid.
-  const int32_t* window(int64_t i) const {
-    const int64_t row = (i - skip_) / width_, column = (i - skip_) % width_;
-    return strips_.data() + (column * (2 * height_ - 1) + height_ - 1 - row) * width_;
+  /// The ids of query i >= skip and the cells of run_rows_ rows of the grid from row r.
+  const int32_t* window(int64_t i, int64_t r) const {
+    const int64_t row = height_ - 1 - (i - skip_) / width_ + r, column = (i - skip_) % width_;
+    if (wide()) return strips_.data() + row * (2 * width_ - 1) + width_ - 1 - column;
+    return strips_.data() + (column * (2 * height_ - 1) + row) * width_;
   }
   /// By grid row, for a cell's query.
   const int32_t* row_ids(int64_t cell) const { return row_ids_.data() + (height_ - 1 - cell / width_); }
@@ -80,22 +88,21 @@ class RelposRows {
   void add_separable_sums(int64_t cell, const A* x, A* sums) const;
 
   int64_t height_, width_, skip_, buckets_, padded_width_, padded_keys_;
-  std::vector<int32_t> strips_;
-  std::vector<int32_t> row_ids_;  ///< by key row - query row + height - 1; empty if the index is not separable
+  int64_t run_rows_;              ///< grid rows whose ids lie behind each other: all, or one if wide
+  std::vector<int32_t> strips_;   ///< if wide, [2 height - 1, 2 width - 1]
+  std::vector<int32_t> row_ids_;  ///< by key row - query row + height - 1; empty if not separable, or wide
   std::vector<Piece> pieces_;     ///< by query column and vector of columns,
   std::vector<int> starts_;       ///< which begin here
 };
 
-/// An index with the buckets alone that its pairs fall into, in the old order. Most of the published tables of
-/// euclidean, quantization and cross are never read: an undirected method has no negative distance, and a grid ends
-/// before the distances do.
+/// An index and its mirror.
 template <class A>
-struct UsedRows {
-  std::vector<int64_t> ids;  ///< what the buckets of `rows` are in the whole index
+struct RelposRowsPair {
   RelposRows<A> rows, mirrored;
 };
-/// Kept by all that the index holds. @param index on a grid, on the CPU; no two sums of a row and a column id are equal
+/// Kept by all that the index holds, for the kMostKept indices used last. @param index on a grid, on the CPU
 template <class A>
-const UsedRows<A>& used_rows(const RelposIndex& index);
+std::shared_ptr<const RelposRowsPair<A>> relpos_rows(const RelposIndex& index);
+constexpr size_t kMostKept = 64;
 
 }  // namespace vitrine::ops

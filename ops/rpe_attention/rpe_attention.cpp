@@ -11,8 +11,10 @@
 #include "ops/compare/compare.h"
 #include "ops/concat/concat.h"
 #include "ops/dropout/dropout.h"
+#include "ops/gather/gather.h"
 #include "ops/matmul/matmul.h"
 #include "ops/reduce/reduce.h"
+#include "ops/relpos/used_buckets.h"
 #include "ops/rpe_attention/rpe_attention_kernels.h"
 #include "ops/softmax/softmax.h"
 #include "ops/where/where.h"
@@ -25,11 +27,13 @@ Dtype accumulate_dtype(Dtype d) { return d == Dtype::f64 ? Dtype::f64 : Dtype::f
 /// The inputs of the op after q, k, v, mask: two places for the tables of each of q, k, v, in this order.
 constexpr size_t kMask = 3, kTables = 4, kInputs = 10;
 
-/// The tables of one of q, k, v as the kernels take them: [Ht, K, D], those of q and k being given as [Ht, D, K].
-Tensor joined(const Tensor* table, bool transposed) {
+/// The tables of one of q, k, v as the kernels take them: [Ht, K, D] of the K buckets in use; those of q and k are
+/// given as [Ht, D, all].
+Tensor joined(const Tensor* table, bool transposed, const RpeUsedIndices& used) {
   if (!table[0].defined()) return {};
   const auto ready = [&](const Tensor& t) { return transposed ? t.transpose(1, 2) : t; };
-  return (table[1].defined() ? concat({ready(table[0]), ready(table[1])}, 1) : ready(table[0])).contiguous();
+  const Tensor all = table[1].defined() ? concat({ready(table[0]), ready(table[1])}, 1) : ready(table[0]);
+  return (used.ids.defined() ? index_select(all, 1, used.ids) : all).contiguous();
 }
 
 struct RpeAttention {
@@ -46,12 +50,13 @@ struct RpeAttention {
             {"dropout", dropout}};
   }
   bool bias() const { return rpe.mode == RpeMode::bias; }
+  const RpeUsedIndices& used(const Tensor& q) const { return rpe_used_indices(rpe, height, width, skip, q.device()); }
 
   RpeAttentionInputs inputs(const Tensor& q, const Tensor& k, const Tensor& v, const Tensor& mask, const Tensor& wq,
                             const Tensor& wk, const Tensor& wv) const {
     const Tensor seen = mask.defined() ? mask.expand({q.size(0), q.size(1), q.size(2), q.size(2)}) : mask;
     return {.attention = {q, k, v, {}, seen, scale, DropMask(dropout, draw)},
-            .indices = rpe_indices(rpe, height, width, skip, q.device()),
+            .indices = used(q).indices,
             .bias = bias(),
             .q = wq,
             .k = wk,
@@ -60,8 +65,8 @@ struct RpeAttention {
 
   Tensor forward(Saver& save, std::span<const Tensor> in) const {
     const Tensor &q = in[0], &k = in[1], &v = in[2], &mask = in[kMask];
-    const Tensor wq = joined(&in[kTables], !bias()), wk = joined(&in[kTables + 2], !bias()),
-                 wv = joined(&in[kTables + 4], false);
+    const Tensor wq = joined(&in[kTables], !bias(), used(q)), wk = joined(&in[kTables + 2], !bias(), used(q)),
+                 wv = joined(&in[kTables + 4], false, used(q));
     Tensor out = empty_tokens_first(q);
     Tensor lse = empty({q.size(0), q.size(1), q.size(2)}, {accumulate_dtype(q.dtype()), q.device()});
     if (out.numel()) rpe_attention_forward(inputs(q, k, v, mask, wq, wk, wv), out, lse);
@@ -93,19 +98,25 @@ struct RpeAttention {
                              tables);
     }
     Gradients result{d.dq, d.dk, d.dv, {}};
-    for (size_t side = 0; side < 3; ++side) add_table_gradients(*of[side], side == 2, q.dtype(), result);
+    for (size_t side = 0; side < 3; ++side) add_table_gradients(*of[side], side == 2, q, result);
     return result;
   }
 
   /// From the gradients of each (b, h) those of one or two tables as they were given.
-  void add_table_gradients(const Tensor& each, bool value, Dtype dtype, Gradients& to) const {
+  void add_table_gradients(const Tensor& each, bool value, const Tensor& q, Gradients& to) const {
     to.resize(to.size() + 2);
     if (!each.defined()) return;
-    const Tensor all = rpe.shared ? sum(each, {0, 1}).unsqueeze(0) : sum(each, {0});  // [Ht, K, ...]
+    Tensor all = rpe.shared ? sum(each, {0, 1}).unsqueeze(0) : sum(each, {0});  // [Ht, K, ...]
+    if (const Tensor& places = used(q).places; places.defined()) {
+      // Buckets that are not used take the zeros behind those that are.
+      Shape one = all.shape();
+      one[1] = 1;
+      all = index_select(concat({all, zeros(one, all.options())}, 1), 1, places);
+    }
     const int64_t buckets = rpe_buckets(rpe, skip);
     for (int64_t t = 0; t < rpe.tables(); ++t) {
       const Tensor part = all.narrow(1, t * buckets, buckets);
-      to[to.size() - 2 + size_t(t)] = (bias() || value ? part : part.transpose(1, 2)).to(dtype).contiguous();
+      to[to.size() - 2 + size_t(t)] = (bias() || value ? part : part.transpose(1, 2)).to(q.dtype()).contiguous();
     }
   }
 };
@@ -115,8 +126,9 @@ void check_tables(const char* op, const char* side, bool on, const std::vector<T
                   const RpeAttentionOptions& o) {
   const RpeConfig& rpe = o.rpe;
   const size_t expected = on ? size_t(rpe.tables()) : 0;
-  check<ValueError>(tables.size() == expected, "{}: {} has {} tables for {}, expected {}", op, to_string(rpe),
-                    tables.size(), side, expected);
+  const char* const which = !on ? "" : expected == 1 ? ", one of all offsets" : ", of rows and of columns";
+  check<ValueError>(tables.size() == expected, "{}: {} has {} tables for {}, expected {}{}", op, to_string(rpe),
+                    tables.size(), side, expected, which);
   const int64_t heads = rpe.shared ? 1 : q.size(1), buckets = rpe_buckets(rpe, o.skip);
   const Shape shape = rpe.mode == RpeMode::bias ? Shape{heads, buckets}
                       : *side == 'v'            ? Shape{heads, buckets, q.size(3)}
@@ -144,8 +156,8 @@ double check_rpe_attention(const char* op, const Tensor& q, const Tensor& k, con
   check(q.size(3) > 0, "{}: q {} has head size 0", op, q);
   check(q.size(2) == o.skip + o.height * o.width, "{}: q {} has {} tokens, but {} extra and a {} x {} grid are {}", op,
         q, q.size(2), o.skip, o.height, o.width, o.skip + o.height * o.width);
-  check<ValueError>(o.rpe.mode == RpeMode::contextual || !o.rpe.on_v, "{}: {}: there is no bias on v", op,
-                    to_string(o.rpe));
+  check<ValueError>(o.rpe.mode == RpeMode::contextual || !o.rpe.on_v,
+                    "{}: {}: there is no bias on v; write ctx, or leave out v", op, to_string(o.rpe));
   check_tables(op, "q", o.rpe.on_q, o.tables.q, q, o);
   check_tables(op, "k", o.rpe.on_k, o.tables.k, q, o);
   check_tables(op, "v", o.rpe.on_v, o.tables.v, q, o);

@@ -23,7 +23,9 @@ struct RpeAttentionOptions {
   std::optional<double> scale = {};  ///< factor of the logits; 1 / sqrt(D) if absent
   double dropout = 0;                ///< probability with which a weight is dropped, in [0, 1)
   RandomDraw draw = {};              ///< its random numbers; weight (b, h, i, j) uses its index in [B, H, N, N]
-  Tensor mask = {};                  ///< boolean, broadcastable to [B, H, N, N]: true where a query sees a key
+  /// Boolean, broadcastable to [B, H, N, N]: true where a query sees a key. An additive mask of 0 and -inf is `mask ==
+  /// 0`; other additive masks are not taken.
+  Tensor mask = {};
 };
 
 /// Attention with relative position encodings of images (iRPE; Wu et al., "Rethinking and Improving Relative Position

@@ -12,8 +12,7 @@ namespace {
 
 using namespace attention_cpu;
 
-/// One call. Of the tables only the buckets in use are loaded: K of all_buckets. A pointer is null where there is no
-/// table, or its gradient is not wanted.
+/// One call. A pointer is null where there is no table, or its gradient is not wanted.
 template <class T, class A = accumulate_t<T>>
 struct RpeTerms {
   using E = element_t<T>;
@@ -28,12 +27,10 @@ struct RpeTerms {
         dk(writable<A>(gradients.k)),
         dv(writable<A>(gradients.v)) {
     for (const RelposIndex& index : in.indices) {
-      const UsedRows<A>& used = used_rows<A>(index);
-      rows.push_back(&used.rows), mirrored.push_back(&used.mirrored);
-      for (int64_t id : used.ids) ids.push_back(all_buckets + id);
-      all_buckets += index.buckets;
+      kept.push_back(relpos_rows<A>(index));
+      rows.push_back(&kept.back()->rows), mirrored.push_back(&kept.back()->mirrored);
+      buckets += index.buckets;
     }
-    buckets = int64_t(ids.size());
     table_size = round_up(buckets * (bias ? 1 : elements<T>(d)), kLine);
     pairs_size = bias ? 0 : by_rows_size<T>(buckets, d);
     for (const Tensor* table : {&in.q, &in.k, &in.v})
@@ -52,9 +49,7 @@ struct RpeTerms {
     if (!table.defined()) return nullptr;
     E* to = memory->template take<E>(tables * table_size);
     for (int64_t h = 0; h < tables; ++h)
-      for (int64_t t = 0; t < buckets; ++t)
-        load_rows<T>({table.data<T>() + h * all_buckets * d, d, 1}, ids[size_t(t)], 1, d,
-                     to + h * table_size + t * elements<T>(d));
+      load_rows<T>({table.data<T>() + h * buckets * d, d, 1}, 0, buckets, d, to + h * table_size);
     return to;
   }
   void read_q_by_rows() {
@@ -66,17 +61,16 @@ struct RpeTerms {
     if (!table.defined()) return nullptr;
     A* to = memory->take(tables * table_size);
     for (int64_t h = 0; h < tables; ++h)
-      for (int64_t t = 0; t < buckets; ++t)
-        to[h * table_size + t] = A(table.data<T>()[h * all_buckets + ids[size_t(t)]]);
+      for (int64_t t = 0; t < buckets; ++t) to[h * table_size + t] = A(table.data<T>()[h * buckets + t]);
     return to;
   }
 
   bool bias, backward;
-  int64_t d, heads, keys, buckets = 0, all_buckets = 0;
+  int64_t d, heads, keys, buckets = 0;
   A scale;
-  A *dq, *dk, *dv;                                   ///< [B, H, all_buckets, d], for a bias without d
+  A *dq, *dk, *dv;  ///< [B, H, K, d], for a bias without d
+  std::vector<std::shared_ptr<const RelposRowsPair<A>>> kept;
   std::vector<const RelposRows<A>*> rows, mirrored;  ///< by index
-  std::vector<int64_t> ids;                          ///< of the K buckets among all
   int64_t tables = 1, table_size, pairs_size;
   std::optional<Scratch<A>> memory;
   const E *q = nullptr, *k = nullptr, *v = nullptr;  ///< by table: [K, elements(d)] side by side
@@ -189,12 +183,9 @@ class RpeTerms<T, A>::Head {
     std::fill_n(x, n, A(0));
     return x;
   }
-  /// This head's gradient of a table: factor * x [K, width] in the rows in use, zeros in the others.
+  /// This head's gradient of a table: factor * x [K, width].
   void store_table(const A* x, int64_t width, A factor, A* all) const {
-    A* to = all + bh_ * call_.all_buckets * width;
-    if (call_.buckets < call_.all_buckets) std::fill_n(to, call_.all_buckets * width, A(0));
-    for (int64_t t = 0; t < call_.buckets; ++t, x += width)
-      store_row(x, factor, width, to + call_.ids[size_t(t)] * width, 1);
+    store_row(x, factor, call_.buckets * width, all + bh_ * call_.buckets * width, 1);
   }
   /// Behind a row x: its sums over the keys of each bucket.
   void sum_behind(A* x, int64_t i) const {

@@ -1,126 +1,11 @@
-#include "ops/attention/attention_rows_cuda.h"
-#include "ops/relpos/relpos_view.h"
 #include "ops/rpe_attention/rpe_attention_cuda.h"
+#include "ops/rpe_attention/rpe_rows_terms_cuda.h"
 
-// The plain kernels of attention with terms, for every dtype, where those of rpe_attention_mma.cu do not apply. The
-// products of queries with all buckets of k's table, of keys with q's and of dout with v's are made first, [B, H, N,
-// K]; a lane reads them by id where it forms a logit. Sums by bucket are [B, H, N, K] too: those of a row belong to the
-// warp that owns the row, and bucket t to its lane t % 32, which adds the weights of a tile in ascending order. No two
-// threads write one sum, and nothing is [N, N].
+// The plain kernels, and which run: for a bf16 call those of rpe_attention_mma.cu where they apply.
 namespace vitrine::ops {
 namespace {
 
 constexpr int kThreads = 128;
-
-/// One call. A pointer is null where there is no such table, or nobody wants those sums.
-template <class T, class A = accumulate_t<T>>
-struct RpeTerms {
-  RelposView first, second;  ///< the same twice if there is one index
-  int indices;
-  bool shared = true;
-  int64_t heads = 0, n = 0, buckets = 0;                ///< buckets of all indices
-  const T *wq = nullptr, *wk = nullptr, *wv = nullptr;  ///< contextual tables [Ht, K, D]
-  const T *bq = nullptr, *bk = nullptr;                 ///< bias tables [Ht, K]
-  const A *q_with_k = nullptr, *k_with_q = nullptr;     ///< scale q.Wk and scale k.Wq
-  const A* dout_with_v = nullptr;                       ///< dout.Wv
-  A *row_scores = nullptr, *row_weights = nullptr;      ///< of a query: sums of ds and of z p over a bucket's keys
-  A* column_scores = nullptr;                           ///< of a key: sums of ds over a bucket's queries
-
-  static constexpr int64_t kSharedBytes = kRowBlock * 2 * (sizeof(A) + sizeof(int32_t));
-
-  __device__ const RelposView& index(int x) const { return x ? second : first; }
-  __device__ int64_t head(int64_t bh) const { return shared ? 0 : bh % heads; }
-
-  /// A row of scores (`fixed` is a query) or a column (a key), as attention's kernels see it.
-  template <bool Row>
-  struct Line {
-    const RpeTerms& call;
-    int64_t bh, fixed;
-    A *weights, *scores;  ///< of the warp's tile, in shared memory
-    int32_t* ids;         ///< [2][32]: id(fixed, other) of the tile; -1 outside
-
-    __device__ bool inside() const { return fixed < call.n; }
-    __device__ static int lane() { return int(threadIdx.x % cuda::kWarp); }
-    __device__ int64_t line(int64_t i) const { return (bh * call.n + i) * call.buckets; }
-
-    __device__ A logit(A s, int64_t other) const {
-      if (s == A(-INFINITY)) return s;
-      const int64_t i = Row ? fixed : other, j = Row ? other : fixed, table = call.head(bh) * call.buckets;
-      for (int x = 0, base = 0; x < call.indices; base += int(call.index(x).buckets), ++x) {
-        const int64_t id = base + call.index(x).id(i, j), mirrored = base + call.index(x).id(j, i);
-        if (call.q_with_k) s += call.q_with_k[line(i) + id];
-        if (call.k_with_q) s += call.k_with_q[line(j) + mirrored];
-        if (call.bk) s += A(call.bk[table + id]);
-        if (call.bq) s += A(call.bq[table + mirrored]);
-      }
-      return s;
-    }
-    __device__ A product(A dp, int64_t other) const {
-      const int64_t i = Row ? fixed : other, j = Row ? other : fixed;
-      if (!call.dout_with_v || i >= call.n || j >= call.n) return dp;
-      for (int x = 0, base = 0; x < call.indices; base += int(call.index(x).buckets), ++x)
-        dp += call.dout_with_v[line(i) + base + call.index(x).id(i, j)];
-      return dp;
-    }
-
-    __device__ void put_ids(int64_t other) {
-      const bool in_grid = inside() && other < call.n;
-      ids[lane()] = in_grid ? int32_t(call.first.id(fixed, other)) : -1;
-      ids[cuda::kWarp + lane()] =
-          in_grid && call.indices > 1 ? int32_t(call.first.buckets + call.second.id(fixed, other)) : -1;
-    }
-    __device__ void put_weight(A w, int64_t other) {
-      if (!call.row_weights) return;
-      put_ids(other);
-      weights[lane()] = w;
-    }
-    __device__ void put_score(A ds, int64_t other) {
-      put_ids(other);
-      scores[lane()] = ds;
-    }
-
-    /// sums[t] = sums[t] * factor + the values of the tile whose id is t.
-    __device__ void sum(A* sums, A factor, const A* values) const {
-      if (!sums || !inside()) return;
-      for (int64_t t = lane(); t < call.buckets; t += cuda::kWarp) {
-        A total = sums[line(fixed) + t] * factor;
-        for (int c = 0; c < cuda::kWarp; ++c)
-          if (ids[c] == t || ids[cuda::kWarp + c] == t) total += values[c];
-        sums[line(fixed) + t] = total;
-      }
-    }
-    __device__ void sum_weights(A factor) { sum(call.row_weights, factor, weights); }
-    __device__ void sum_scores() { sum(Row ? call.row_scores : call.column_scores, A(1), scores); }
-
-    /// into[c] += sum_t sums[t] table[t][c]. The barrier puts the sums of other lanes before the reads.
-    __device__ void add_products(A* into, int64_t d, const A* sums, const T* table) const {
-      __syncthreads();
-      if (!sums || !table || !inside()) return;
-      const T* w = table + call.head(bh) * call.buckets * d;
-      for (int64_t c = lane(); c < d; c += cuda::kWarp) {
-        A total = into[c];
-        for (int64_t t = 0; t < call.buckets; ++t) total += sums[line(fixed) + t] * A(w[t * d + c]);
-        into[c] = total;
-      }
-    }
-    __device__ void add_values(A* out, int64_t d) const { add_products(out, d, call.row_weights, call.wv); }
-    __device__ void add_keys(A* dq, int64_t d) const { add_products(dq, d, call.row_scores, call.wk); }
-    __device__ void add_queries(A* dk, int64_t d) const { add_products(dk, d, call.column_scores, call.wq); }
-  };
-
-  template <bool Row>
-  __device__ Line<Row> make(unsigned char* raw, int warp, int64_t bh, int64_t fixed) const {
-    A* weights = reinterpret_cast<A*>(raw) + warp * cuda::kWarp;
-    int32_t* ids = reinterpret_cast<int32_t*>(reinterpret_cast<A*>(raw) + 2 * kRowBlock) + warp * 2 * cuda::kWarp;
-    return {*this, bh, fixed, weights, weights + kRowBlock, ids};
-  }
-  __device__ Line<true> row(unsigned char* raw, int warp, int64_t bh, int64_t i) const {
-    return make<true>(raw, warp, bh, i);
-  }
-  __device__ Line<false> column(unsigned char* raw, int warp, int64_t bh, int64_t j) const {
-    return make<false>(raw, warp, bh, j);
-  }
-};
 
 /// y[bh, i, t] = factor * sum_c x[bh, i, c] table[h, t, c]; a thread per element.
 template <class T, class A = accumulate_t<T>>
@@ -152,47 +37,52 @@ __global__ void table_gradient_kernel(const A* sums, Grid<const T> x, A* to, A f
   to[e] = sum * factor;
 }
 
-/// A call's terms and the device memory they stand in.
+/// A call's device memory, and the terms of its kernels.
 template <class T, class A = accumulate_t<T>>
-struct Call {
-  explicit Call(const RpeAttentionInputs& in_)
-      : in(in_),
-        terms{.first = RelposView(in.indices.front()),
-              .second = RelposView(in.indices.back()),
-              .indices = int(in.indices.size())} {
-    const Tensor& q = in.attention.q;
-    for (const RelposIndex& index : in.indices) terms.buckets += index.buckets;
-    terms.heads = q.size(1), terms.n = q.size(2);
-    terms.wv = table(in.v);
-    (in.bias ? terms.bq : terms.wq) = table(in.q);
-    (in.bias ? terms.bk : terms.wk) = table(in.k);
-    const A scale = A(in.attention.scale);
-    if (terms.wk) terms.q_with_k = products(in.attention.q, terms.wk, scale);
-    if (terms.wq) terms.k_with_q = products(in.attention.k, terms.wq, scale);
-  }
+class Call {
+ public:
+  explicit Call(const RpeAttentionInputs& in) : in_(in) {}
 
-  const T* table(const Tensor& w) {
-    if (!w.defined()) return nullptr;
-    terms.shared = w.size(0) == 1;
-    return w.data<T>();
+  /// `own` and `other` are the tables of k and q where a warp owns a query, of q and k where it owns a key; `x` the
+  /// other side's rows.
+  RpeRowsTerms<T> terms(const Tensor& own, const Tensor& other, const Tensor& x) {
+    const Tensor& q = in_.attention.q;
+    RpeRowsTerms<T> to{.first = RelposView(in_.indices.front()),
+                       .second = RelposView(in_.indices.back()),
+                       .indices = int(in_.indices.size()),
+                       .heads = q.size(1),
+                       .n = q.size(2),
+                       .scale = A(in_.attention.scale)};
+    for (const RelposIndex& index : in_.indices) to.buckets += index.buckets;
+    for (const Tensor* table : {&in_.q, &in_.k, &in_.v})
+      if (table->defined()) to.shared = table->size(0) == 1;
+    (in_.bias ? to.own_bias : to.own_table) = own.defined() ? own.data<T>() : nullptr;
+    if (in_.v.defined()) to.value_table = in_.v.data<T>();
+    if (other.defined() && in_.bias) to.other_bias = other.data<T>();
+    if (other.defined() && !in_.bias) to.other = products(to, x, other, to.scale);
+    return to;
   }
-  Tensor scratch(bool zero) {
-    const Tensor& q = in.attention.q;
-    Tensor x = empty({q.size(0), q.size(1), q.size(2), terms.buckets}, {dtype_of<A>, q.device()});
-    if (zero) x.zero_();
-    return kept.emplace_back(x);
+  /// Gives the lists a place in device memory if they are too long for a block's.
+  void place_lists(RpeRowsTerms<T>& terms) {
+    if (terms.list_bytes() > kListBytes) terms.lists = scratch(terms.list_count() * terms.buckets);
   }
-  const A* products(const Tensor& x, const T* w, A factor) {
-    Tensor y = scratch(false);
+  /// [B, H, N, width]
+  A* scratch(int64_t width) {
+    const Tensor& q = in_.attention.q;
+    return kept_.emplace_back(empty({q.size(0), q.size(1), q.size(2), width}, {dtype_of<A>, q.device()}))
+        .template mutable_data<A>();
+  }
+  const A* products(const RpeRowsTerms<T>& terms, const Tensor& x, const Tensor& table, A factor) {
+    A* y = scratch(terms.buckets);
+    const int64_t count = kept_.back().numel();
     cuda::launch("rpe_products", table_products_kernel<T>,
-                 {.grid = (y.numel() + kThreads - 1) / kThreads, .block = kThreads}, grid_of<T>(x), w,
-                 y.mutable_data<A>(), factor, y.numel(), terms.heads, terms.n, terms.buckets, x.size(3), terms.shared);
-    return y.data<A>();
+                 {.grid = (count + kThreads - 1) / kThreads, .block = kThreads}, grid_of<T>(x), table.data<T>(), y,
+                 factor, count, terms.heads, terms.n, terms.buckets, x.size(3), terms.shared);
+    return y;
   }
-  A* sums() { return scratch(true).template mutable_data<A>(); }
 
   /// The gradient of a table from the sums; x undefined for a bias.
-  void gradient(const A* sums, const Tensor& x, double factor, Tensor& to) {
+  void gradient(const RpeRowsTerms<T>& terms, const A* sums, const Tensor& x, double factor, Tensor& to) {
     if (!to.defined()) return;
     cuda::launch("rpe_table_gradient", table_gradient_kernel<T>,
                  {.grid = (to.numel() + kThreads - 1) / kThreads, .block = kThreads}, sums, grid_of<T>(x),
@@ -200,18 +90,53 @@ struct Call {
                  x.defined() ? x.size(3) : 1);
   }
 
-  const RpeAttentionInputs& in;
-  RpeTerms<T> terms;
-  std::vector<Tensor> kept;
+ private:
+  const RpeAttentionInputs& in_;
+  std::vector<Tensor> kept_;
 };
 
 void forward(const RpeAttentionInputs& in, Tensor& out, Tensor& lse) {
   if (launch_rpe_mma_forward(in, out, lse)) return;
   dispatch_floating(in.attention.q.dtype(), [&]<class T>() {
     Call<T> call(in);
-    if (in.v.defined()) call.terms.row_weights = call.sums();
-    launch_rows_forward<T>(in.attention, call.terms, out, lse);
+    auto terms = call.terms(in.k, in.q, in.attention.k);
+    terms.sums_weights = in.v.defined();
+    call.place_lists(terms);
+    launch_rows_forward<T>(in.attention, terms, out, lse);
   });
+}
+
+/// dq and the gradients of the tables of k and v.
+template <class T>
+void backward_rows(const RpeAttentionInputs& in, const Tensor& lse, const Tensor& dout, AttentionGradients& to,
+                   RpeTableGradients& tables) {
+  Call<T> call(in);
+  auto terms = call.terms(in.k, in.q, in.attention.k);
+  terms.own_values = in.v.defined();
+  terms.sums_weights = tables.v.defined();
+  terms.sums_scores = in.k.defined() && (!in.bias || tables.k.defined());
+  if (tables.v.defined()) terms.weight_sums = call.scratch(terms.buckets);
+  if (tables.k.defined()) terms.score_sums = call.scratch(terms.buckets);
+  call.place_lists(terms);
+  launch_rows_dq<T>(in.attention, terms, lse, dout, to);
+  call.gradient(terms, terms.score_sums, in.bias ? Tensor() : in.attention.q, in.bias ? 1 : in.attention.scale,
+                tables.k);
+  call.gradient(terms, terms.weight_sums, dout, 1, tables.v);
+}
+
+/// dk, dv and the gradient of the table of q.
+template <class T>
+void backward_columns(const RpeAttentionInputs& in, const Tensor& lse, const Tensor& dout, AttentionGradients& to,
+                      RpeTableGradients& tables) {
+  Call<T> call(in);
+  auto terms = call.terms(in.q, in.k, in.attention.q);
+  if (in.v.defined()) terms.other_values = call.products(terms, dout, in.v, 1);
+  terms.sums_scores = in.q.defined() && (!in.bias || tables.q.defined());
+  if (tables.q.defined()) terms.score_sums = call.scratch(terms.buckets);
+  call.place_lists(terms);
+  launch_rows_dkv<T>(in.attention, terms, lse, dout, to);
+  call.gradient(terms, terms.score_sums, in.bias ? Tensor() : in.attention.k, in.bias ? 1 : in.attention.scale,
+                tables.q);
 }
 
 void backward(const RpeAttentionInputs& in, const Tensor& out, const Tensor& lse, const Tensor& dout,
@@ -219,21 +144,8 @@ void backward(const RpeAttentionInputs& in, const Tensor& out, const Tensor& lse
   dispatch_floating(in.attention.q.dtype(), [&]<class T>() {
     launch_delta<T>(in.attention, out, dout, to);
     if (launch_rpe_mma_backward(in, lse, dout, to, tables)) return;
-    Call<T> call(in);
-    auto& terms = call.terms;
-    if (terms.wv) terms.dout_with_v = call.products(dout, terms.wv, 1);
-    if (tables.v.defined()) terms.row_weights = call.sums();
-    if (in.k.defined()) terms.row_scores = call.sums();
-    if (in.q.defined()) terms.column_scores = call.sums();
-    if (to.dq.defined() || tables.k.defined() || tables.v.defined())
-      launch_rows_dq<T>(in.attention, terms, lse, dout, to);
-    if (to.dk.defined() || to.dv.defined() || tables.q.defined())
-      launch_rows_dkv<T>(in.attention, terms, lse, dout, to);
-    const Tensor none;
-    const double scale = in.bias ? 1 : in.attention.scale;
-    call.gradient(terms.row_scores, in.bias ? none : in.attention.q, scale, tables.k);
-    call.gradient(terms.column_scores, in.bias ? none : in.attention.k, scale, tables.q);
-    call.gradient(terms.row_weights, dout, 1, tables.v);
+    if (to.dq.defined() || tables.k.defined() || tables.v.defined()) backward_rows<T>(in, lse, dout, to, tables);
+    if (to.dk.defined() || to.dv.defined() || tables.q.defined()) backward_columns<T>(in, lse, dout, to, tables);
   });
 }
 

@@ -10,7 +10,7 @@ namespace vitrine::ops {
 
 struct RpeAttentionInputs {
   AttentionInputs attention;         ///< without bias
-  std::vector<RelposIndex> indices;  ///< one, or two for cross, on the device of q
+  std::vector<RelposIndex> indices;  ///< one, or two for cross, on the device of q, of the buckets in use alone
   bool bias;                         ///< the mode
   /// Contiguous; undefined if there is none. [Ht, K, D] (bias [Ht, K]) with Ht 1 or H and K the buckets of all indices
   /// behind each other.

@@ -6,7 +6,7 @@
 
 using namespace vitrine;
 using namespace vitrine::testing;
-using Catch::Matchers::Contains;
+using vitrine::testing::Contains;
 
 namespace {
 

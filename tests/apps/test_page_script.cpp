@@ -7,7 +7,7 @@
 
 using namespace vitrine;
 using namespace vitrine::testing;
-using Catch::Matchers::Contains;
+using vitrine::testing::Contains;
 using nlohmann::json;
 
 namespace {

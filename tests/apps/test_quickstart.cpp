@@ -2,7 +2,7 @@
 
 using namespace vitrine;
 using namespace vitrine::testing;
-using Catch::Matchers::Contains;
+using vitrine::testing::Contains;
 
 namespace {
 

@@ -13,8 +13,11 @@ struct Usage {
   int64_t largest_block, peak;
 };
 
-/// The largest block and the peak above the start of one forward and backward pass of 2 samples, 4 heads and n tokens.
-Usage usage(Device device, Dtype dtype, int64_t n, bool unfused) {
+enum class Form { fused, unfused, rpe, rpe_unfused };
+
+/// The largest block and the peak above the start of one forward and backward pass of 2 samples, 4 heads and n tokens,
+/// which with rpe are a row of the grid.
+Usage usage(Device device, Dtype dtype, int64_t n, Form form) {
   const int64_t b = 2, h = 4, d = 32;
   Generator generator{3, 0};
   Tensor q, k, v, dout;
@@ -23,11 +26,23 @@ Usage usage(Device device, Dtype dtype, int64_t n, bool unfused) {
     const auto draw = [&] { return random_normal({b, h, n, d}, generator).to(dtype).to(device); };
     q = draw(), k = draw(), v = draw(), dout = draw();
   }
+  ops::RpeAttentionOptions rpe{.rpe = *ops::parse_rpe("rpe-1.9-product-ctx-1-qkv"), .height = n / 26, .width = 26};
+  const bool with_rpe = form == Form::rpe || form == Form::rpe_unfused;
+  if (with_rpe) {
+    const NoGrad no_grad;
+    const auto table = [&](const Shape& shape) { return random_normal(shape, generator).to(dtype).to(device); };
+    rpe.tables = {{table({1, d, 49})}, {table({1, d, 49})}, {table({1, 49, d})}};
+    for (auto* tables : {&rpe.tables.q, &rpe.tables.k, &rpe.tables.v}) tables->front().set_requires_grad();
+    ops::rpe_attention(q, k, v, rpe);  // ids are kept from here on
+  }
   for (Tensor* x : {&q, &k, &v}) x->set_requires_grad();
   Allocator& memory = allocator(device);
   const int64_t before = memory.stats().live_bytes;
   memory.reset_peak();
-  const Tensor out = unfused ? ops::attention_unfused(q, k, v).out : ops::attention(q, k, v);
+  const Tensor out = form == Form::fused     ? ops::attention(q, k, v)
+                     : form == Form::unfused ? ops::attention_unfused(q, k, v).out
+                     : form == Form::rpe     ? ops::rpe_attention(q, k, v, rpe)
+                                             : ops::rpe_attention_unfused(q, k, v, rpe).out;
   out.backward({.gradient = dout});
   const MemoryStats stats = memory.stats();
   return {stats.largest_block, stats.peak_bytes - before};
@@ -37,7 +52,8 @@ Usage usage(Device device, Dtype dtype, int64_t n, bool unfused) {
 
 TEST_CASE("fused attention makes no score tensor on the cpu", "[unit]") {
   const int64_t n = 401, scores = 2 * 4 * n * n * 4, tokens = 2 * 4 * n * 32 * 4;
-  const Usage fused = usage(Device::cpu(), Dtype::f32, n, false), plain = usage(Device::cpu(), Dtype::f32, n, true);
+  const Usage fused = usage(Device::cpu(), Dtype::f32, n, Form::fused),
+              plain = usage(Device::cpu(), Dtype::f32, n, Form::unfused);
   // The largest block of the fused form is a thread's scratch for one head: its rows, and blocks of query rows.
   CHECK(fused.largest_block < scores / 4);
   CHECK(fused.peak < scores + 4 * tokens);
@@ -49,8 +65,27 @@ TEST_CASE("fused attention makes no score tensor on the cpu", "[unit]") {
 TEST_CASE("fused attention makes nothing larger than its inputs in device memory", "[unit][emulated]") {
   const int64_t n = 130, tokens = 2 * 4 * n * 32;
   for (const auto& [dtype, bytes] : {std::pair(Dtype::f32, int64_t(4)), std::pair(Dtype::bf16, int64_t(2))}) {
-    const Usage fused = usage(Device::emulated(), dtype, n, false);
+    const Usage fused = usage(Device::emulated(), dtype, n, Form::fused);
     CHECK(fused.largest_block <= tokens * bytes + 4096);
+    CHECK(fused.largest_block < 2 * 4 * n * n * bytes);
+  }
+}
+
+TEST_CASE("rpe_attention makes no score tensor on the cpu", "[unit]") {
+  const int64_t n = 390, scores = 2 * 4 * n * n * 4, tokens = 2 * 4 * n * 32 * 4;
+  const Usage fused = usage(Device::cpu(), Dtype::f32, n, Form::rpe),
+              plain = usage(Device::cpu(), Dtype::f32, n, Form::rpe_unfused);
+  CHECK(fused.largest_block < scores / 4);
+  CHECK(fused.peak < scores + 4 * tokens);
+  CHECK(plain.largest_block >= scores);
+  CHECK(plain.peak > fused.peak);
+}
+
+TEST_CASE("rpe_attention makes no score tensor in device memory", "[unit][emulated]") {
+  const int64_t n = 130, buckets = 49;
+  for (const auto& [dtype, bytes] : {std::pair(Dtype::f32, int64_t(4)), std::pair(Dtype::bf16, int64_t(2))}) {
+    const Usage fused = usage(Device::emulated(), dtype, n, Form::rpe);
+    CHECK(fused.largest_block <= 2 * 4 * n * buckets * 4 + 4096);
     CHECK(fused.largest_block < 2 * 4 * n * n * bytes);
   }
 }

@@ -1,9 +1,12 @@
 #include <cmath>
+#include <set>
 
+#include "core/cuda/kernel_hook.h"
 #include "core/random.h"
 #include "ops/attention/attention.h"
 #include "ops/rpe_attention/rpe_attention.h"
 #include "tests/support/catch.h"
+#include "tests/support/evaluate.h"
 
 using namespace vitrine;
 using namespace vitrine::ops;
@@ -16,9 +19,9 @@ struct Case {
   Tensor q, k, v;
 };
 
-Case make_case(const char* rpe, int64_t height, int64_t width, int64_t skip) {
+Case make_case(const char* rpe, int64_t height, int64_t width, int64_t skip, int64_t heads = 2, int64_t d = 3) {
   Generator g{11, 0};
-  const int64_t heads = 2, d = 3, n = skip + height * width;
+  const int64_t n = skip + height * width;
   const auto normal = [&](const Shape& shape) { return random_normal(shape, g, 0, 1, {.dtype = Dtype::f64}); };
   Case c{{.rpe = *parse_rpe(rpe), .height = height, .width = width, .skip = skip}, {}, {}, {}};
   const RpeConfig& config = c.options.rpe;
@@ -130,4 +133,108 @@ TEST_CASE("zero tables change nothing", "[unit]") {
   const std::vector<double> out = rpe_attention(c.q, c.k, c.v, c.options).to_vector(),
                             plain = attention(c.q, c.k, c.v).to_vector();
   for (size_t i = 0; i < out.size(); ++i) CHECK(std::abs(out[i] - plain[i]) < 1e-14);
+}
+
+namespace {
+
+Case moved(Case c, Dtype dtype, Device device) {
+  for (Tensor* x : {&c.q, &c.k, &c.v}) *x = x->to(dtype).to(device);
+  for (auto* tables : {&c.options.tables.q, &c.options.tables.k, &c.options.tables.v})
+    for (Tensor& x : *tables) x = x.to(dtype).to(device);
+  return c;
+}
+
+std::set<std::string> launched;
+
+/// The kernels of attention's own that a forward and backward pass of `c` launches.
+std::set<std::string> kernels_of(Case c) {
+  for (Tensor* x : {&c.q, &c.k, &c.v}) x->set_requires_grad();
+  for (auto* tables : {&c.options.tables.q, &c.options.tables.k, &c.options.tables.v})
+    for (Tensor& x : *tables) x.set_requires_grad();
+  launched.clear();
+  trace::kernel_hook = [](const char* name) {
+    const std::string text = name;
+    if (text.rfind("attention_", 0) == 0 && text != "attention_delta") launched.insert(text);
+  };
+  const Tensor out = rpe_attention(c.q, c.k, c.v, c.options);
+  out.backward({.gradient = full(out.shape(), 1, out.options())});
+  trace::kernel_hook = nullptr;
+  return launched;
+}
+
+}  // namespace
+
+TEST_CASE("rpe_attention runs on tensor cores where they apply, else on the plain kernels", "[unit][emulated]") {
+  const std::set<std::string> mma{"attention_forward_mma", "attention_dq_mma", "attention_dkv_mma"};
+  const std::set<std::string> plain{"attention_forward", "attention_dq", "attention_dkv"};
+  const auto kernels = [](const char* rpe, int64_t height, int64_t width, int64_t d, Dtype dtype) {
+    return kernels_of(moved(make_case(rpe, height, width, 1, 1, d), dtype, Device::emulated()));
+  };
+  for (const char* method : {"product", "euc", "quant", "cross"})
+    for (const char* mode : {"ctx-1-qkv", "ctx-0-k", "bias-1-qk"})
+      for (const int64_t d : {32, 64}) {
+        const std::string rpe = std::string("rpe-1.9-") + method + "-" + mode;
+        INFO(rpe << ", head size " << d);
+        CHECK(kernels(rpe.c_str(), 2, 3, d, Dtype::bf16) == mma);
+      }
+  CHECK(kernels("rpe-1.9-product-ctx-1-qkv", 2, 3, 32, Dtype::f32) == plain);
+  CHECK(kernels("rpe-1.9-product-ctx-1-qkv", 2, 3, 48, Dtype::bf16) == plain);
+  // More buckets in use than shared memory holds. (Of all buckets the presets below have as many.)
+  CHECK(kernels("rpe-7.0-product-ctx-1-qkv", 7, 8, 32, Dtype::bf16) == plain);
+  for (const char* rpe : {"rpe-20.0-euc-ctx-1-qkv", "rpe-33.0-quant-ctx-1-qkv", "rpe-20.0-cross-ctx-1-qk"})
+    CHECK(kernels(rpe, 14, 14, 64, Dtype::bf16) == mma);
+}
+
+TEST_CASE("one bucket for all keys is no encoding", "[unit][emulated]") {
+  // scale q_i.Wk[:, 0] is the same for all j, and a softmax does not see it.
+  for (const auto& [dtype, device, tolerance] :
+       {std::tuple(Dtype::f64, Device::cpu(), 1e-14), std::tuple(Dtype::f32, Device::emulated(), 1e-6),
+        std::tuple(Dtype::bf16, Device::emulated(), 1e-2)}) {
+    const Case c = moved(make_case("rpe-0.4-product-ctx-1-k", 3, 6, 0, 2, 32), dtype, device);
+    REQUIRE(rpe_buckets(c.options.rpe, 0) == 1);
+    CHECK(testing::compare(attention(c.q, c.k, c.v), rpe_attention(c.q, c.k, c.v, c.options), tolerance) == "");
+  }
+}
+
+TEST_CASE("the gradient of the table of q does not need others wanted", "[unit][emulated]") {
+  const Case c = moved(make_case("rpe-1.9-product-ctx-1-q", 5, 8, 1, 2, 8), Dtype::f32, Device::emulated());
+  const auto gradient = [&](bool others) {
+    const auto call = [&](const testing::Inputs& in) -> testing::Outputs {
+      RpeAttentionOptions o = c.options;
+      o.tables.q = {in[3]};
+      return rpe_attention(in[0], in[1], in[2], o);
+    };
+    return testing::evaluate(call, {c.q, c.k, c.v, c.options.tables.q[0]}, {others, others, others, true},
+                             testing::random_cotangents({c.q}, Dtype::f32, 3))
+        .gradients[3];
+  };
+  CHECK(testing::compare_bits(gradient(true), gradient(false)) == "");
+}
+
+TEST_CASE("rpe_attention on a 56 x 56 grid", "[slow][emulated]") {
+  // N = 3136: ids and windows of a large grid, 49 tiles.
+  const Case c = moved(make_case("rpe-1.9-product-ctx-1-qkv", 56, 56, 0, 1, 64), Dtype::bf16, Device::cpu());
+  const auto pass = [&](Dtype dtype, Device device, auto run) {
+    Case x = moved(c, dtype, device);
+    testing::Inputs in{x.q, x.k, x.v, x.options.tables.q[0], x.options.tables.k[0], x.options.tables.v[0]};
+    const auto call = [&](const testing::Inputs& leaves) -> testing::Outputs {
+      x.options.tables = {{leaves[3]}, {leaves[4]}, {leaves[5]}};
+      return run(leaves[0], leaves[1], leaves[2], x.options);
+    };
+    const std::vector<Tensor> cotangents = testing::random_cotangents({c.q}, Dtype::bf16, 3);
+    return testing::evaluate(call, in, std::vector<bool>(6, true), {cotangents[0].to(dtype).to(device)});
+  };
+  const auto unfused = [](const Tensor& q, const Tensor& k, const Tensor& v, const RpeAttentionOptions& o) {
+    return rpe_attention_unfused(q, k, v, o).out;
+  };
+  const testing::Evaluation expected = pass(Dtype::f32, Device::cpu(), unfused);
+  const auto check_near = [&](const testing::Evaluation& got, double tolerance) {
+    CHECK(testing::compare_norms(expected.outputs[0], got.outputs[0], tolerance, 0) == "");
+    for (size_t i = 0; i < 6; ++i) {
+      INFO("gradient " << i);
+      CHECK(testing::compare_norms(expected.gradients[i], got.gradients[i], tolerance, 0) == "");
+    }
+  };
+  check_near(pass(Dtype::f32, Device::cpu(), rpe_attention), 1e-5);
+  check_near(pass(Dtype::bf16, Device::emulated(), rpe_attention), 3e-2);
 }

@@ -3,6 +3,7 @@
 #include "core/random.h"
 #include "ops/relpos/relpos_rows.h"
 #include "ops/relpos/rpe_config.h"
+#include "ops/relpos/used_buckets.h"
 #include "tests/support/catch.h"
 
 using namespace vitrine;
@@ -140,19 +141,20 @@ TEST_CASE("the buckets in use are those of the ids, and the view of them agrees"
     for (const auto& [height, width, skip] : {std::array<int64_t, 3>{6, 6, 1}, {3, 5, 0}, {1, 7, 2}}) {
       INFO(text << " on " << height << " x " << width << ", " << skip << " extra");
       for (const RelposIndex& index : rpe_indices(*parse_rpe(text), height, width, skip, Device::cpu())) {
-        const UsedRows<float>& used = used_rows<float>(index);
-        CHECK(&used == &used_rows<float>(index));
+        const UsedBuckets used = used_buckets(index);
+        const auto view = relpos_rows<float>(used.index);
+        CHECK(view == relpos_rows<float>(used.index));
         const int64_t n = index.keys;
         const std::vector<double> ids = index.ids().to_vector();
         const std::set<int64_t> expected(ids.begin(), ids.end());
         CHECK(used.ids == std::vector<int64_t>(expected.begin(), expected.end()));
-        CHECK(used.rows.buckets() == int64_t(used.ids.size()));
+        CHECK(view->rows.buckets() == int64_t(used.ids.size()));
         // A table that holds the ids of the whole index gives them back.
         const std::vector<float> table(used.ids.begin(), used.ids.end());
         for (int64_t i = 0; i < n; ++i) {
           std::vector<float> row(static_cast<size_t>(n)), mirrored = row;
-          used.rows.add_lookup(i, table.data(), row.data());
-          used.mirrored.add_lookup(i, table.data(), mirrored.data());
+          view->rows.add_lookup(i, table.data(), row.data());
+          view->mirrored.add_lookup(i, table.data(), mirrored.data());
           for (int64_t j = 0; j < n; ++j) {
             CHECK(row[size_t(j)] == float(ids[size_t(i * n + j)]));
             CHECK(mirrored[size_t(j)] == float(ids[size_t(j * n + i)]));
@@ -166,7 +168,8 @@ TEST_CASE("the buckets in use are those of the ids, and the view of them agrees"
 TEST_CASE("the CPU's view of an index agrees with its ids", "[unit]") {
   for (const char* text : {"rpe-1.9-product-ctx-1-k", "rpe-20-cross-ctx-1-k", "rpe-1.9-euc-ctx-1-k",
                            "rpe-33-quant-ctx-1-k", "rpe-6.0-product-ctx-1-k"}) {
-    for (const auto& [height, width, skip] : {std::array<int64_t, 3>{14, 14, 1}, {3, 5, 0}, {20, 1, 2}, {2, 37, 3}}) {
+    for (const auto& [height, width, skip] :
+         {std::array<int64_t, 3>{14, 14, 1}, {3, 5, 0}, {20, 1, 2}, {2, 37, 3}, {2, 257, 1}}) {
       INFO(text << " on " << height << " x " << width << ", " << skip << " extra");
       for (const RelposIndex& index : rpe_indices(*parse_rpe(text), height, width, skip, Device::cpu())) {
         for (bool mirrored : {false, true}) {
@@ -176,4 +179,16 @@ TEST_CASE("the CPU's view of an index agrees with its ids", "[unit]") {
       }
     }
   }
+}
+
+TEST_CASE("the CPU's views of indices are kept up to a number", "[unit]") {
+  const auto rows = [](int64_t width) {
+    return relpos_rows<float>(irpe_index(IrpeMethod::product, IrpeFunction::of_ratio(1.0), 1, width, 0));
+  };
+  const std::weak_ptr<const RelposRowsPair<float>> first = rows(1), second = rows(2);
+  for (int64_t width = 3; width <= int64_t(kMostKept); ++width) rows(width);
+  CHECK(first.lock() == rows(1));
+  rows(int64_t(kMostKept) + 1);
+  CHECK(first.lock() == rows(1));
+  CHECK(second.expired());
 }

@@ -240,6 +240,24 @@ std::string compare(const Tensor& expected, const Tensor& got, double tolerance)
   });
 }
 
+std::string compare_norms(const Tensor& expected, const Tensor& got, double tolerance, double floor) {
+  if (!expected.defined() || !got.defined() || !(expected.shape() == got.shape()))
+    return format(" is {}, expected {}", got, expected);
+  const std::vector<double> a = expected.to_vector(), b = got.to_vector();
+  double distance = 0, size = 0;
+  int64_t count = 0;
+  for (size_t i = 0; i < a.size(); ++i) {
+    if (a[i] == b[i] && !std::isfinite(a[i])) continue;
+    if (std::isnan(a[i]) && std::isnan(b[i])) continue;
+    distance += (a[i] - b[i]) * (a[i] - b[i]), size += a[i] * a[i], ++count;
+  }
+  if (count == 0) return {};
+  distance = std::sqrt(distance / double(count)), size = std::sqrt(size / double(count));
+  if (distance <= tolerance * (size + floor)) return {};
+  return format(" is off by {} (root mean square) where {} is expected, allowed {}", distance, size,
+                tolerance * (size + floor));
+}
+
 std::string compare_bits(const Tensor& expected, const Tensor& got) {
   return worst(expected, got, [](double a, double b) -> Excess {
     const bool same = std::bit_cast<uint64_t>(a) == std::bit_cast<uint64_t>(b) || (std::isnan(a) && std::isnan(b));

@@ -56,6 +56,10 @@ class VjpMutation {
 /// that exceeds it by most, "[1, 0, 3] is 0.5, expected 0.25, allowed difference 1e-06", or the two shapes. A NaN or an
 /// infinity is only within tolerance of itself; integers and booleans must be equal. Dtypes and devices may differ.
 std::string compare(const Tensor& expected, const Tensor& got, double tolerance);
+/// Empty if the tensors as a whole are near: |got - expected| <= tolerance (|expected| + floor) in root mean squares of
+/// all elements; else what was found. Where a sum over many rounded terms leaves each element much room, this leaves
+/// none to a factor or a wrong term that all of them share. Elements that are infinite or NaN in both count as equal.
+std::string compare_norms(const Tensor& expected, const Tensor& got, double tolerance, double floor);
 /// As compare, but every bit must be equal (all NaNs are one).
 std::string compare_bits(const Tensor& expected, const Tensor& got);
 /// The index of an element that still holds the filling of set_memory_checks (all bits one); empty if there is none or

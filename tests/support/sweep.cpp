@@ -48,6 +48,8 @@ void compare_with_f64(const Case& c, Dtype dtype, Device device) {
       c.fail(format("gradient of {} is {}, the input is {}", argument_name(c.spec, i), got.gradients[i], there[i]));
   c.expect_written(got, to_string(dtype));
   c.expect_same(expected, got, c.tolerance(dtype), to_string(dtype));
+  // sqrt(k) roundings of an f32 are little; of 16 bits they are so much that a factor hides in them.
+  if (c.sample.reduction > 1 && size_of(dtype) == 2) c.expect_near(expected, got, dtype, to_string(dtype));
 }
 
 /// What the emulated device has done so far: threads run, and switches between them.

@@ -82,6 +82,18 @@ void Case::expect_same(const Evaluation& expected, const Evaluation& got, double
     expect(differ(expected.gradients[i], got.gradients[i]), "gradient of " + argument_name(spec, i), note);
 }
 
+void Case::expect_near(const Evaluation& expected, const Evaluation& got, Dtype dtype, const std::string& note) const {
+  const double tolerance = kNormEpsilons * epsilon(dtype) * sample.tolerance_factor;
+  const auto check_one = [&](const Tensor& a, const Tensor& b, const std::string& where) {
+    if (b.defined() && is_floating(b.dtype())) expect(compare_norms(a, b, tolerance, kNormFloor), where, note);
+  };
+  for (size_t i = 0; i < got.outputs.size() && i < expected.outputs.size(); ++i)
+    check_one(expected.outputs[i], got.outputs[i], result_name(spec, i, got.outputs.size()));
+  for (size_t i = 0; i < got.gradients.size(); ++i)
+    if (got.gradients[i].defined())
+      check_one(expected.gradients[i], got.gradients[i], "gradient of " + argument_name(spec, i));
+}
+
 std::vector<bool> Case::wanted(const Inputs& inputs) const {
   std::vector<bool> result;
   for (size_t i = 0; i < inputs.size(); ++i) result.push_back(sample.differentiable && takes_gradient(spec, inputs, i));

@@ -11,6 +11,9 @@ namespace vitrine::testing {
 
 /// The tolerance that asks for equal bits.
 inline constexpr double kEqualBits = -1;
+/// Results as a whole: of 16-bit sums the worst was 1.03 eps where its size (root mean square) is above 0.05. Far below
+/// kNormFloor they are held to an absolute error, as small differences of rounded numbers about 1.
+inline constexpr double kNormEpsilons = 2, kNormFloor = 0.35;
 
 /// One sample under test: where failures are reported, and how it is run.
 class Case {
@@ -26,6 +29,9 @@ class Case {
   void expect_written(const Evaluation& e, const std::string& note) const;
   /// Compares outputs and gradients; in equal bits if tolerance is kEqualBits.
   void expect_same(const Evaluation& expected, const Evaluation& got, double tolerance, const std::string& note) const;
+  /// Compares each output and gradient as a whole (compare_norms), within kNormEpsilons eps(dtype), widened as the
+  /// sample says.
+  void expect_near(const Evaluation& expected, const Evaluation& got, Dtype dtype, const std::string& note) const;
 
   Outputs run(const Inputs& inputs) const { return spec.run(sample, inputs); }
   Runner runner() const {
