@@ -91,12 +91,13 @@ Built build(const ProbeRequest& probe, nn::Scope scope) {
   return build_attention(probe, std::move(scope));
 }
 
+bool holds(const std::vector<std::string>& names, const std::string& name) {
+  return std::find(names.begin(), names.end(), name) != names.end();
+}
+
 /// The inputs that the file and the request give, on the device.
 std::vector<Tensor> read_inputs(const ProbeRequest& probe, const data::Safetensors& in,
                                 const std::vector<Input>& inputs, Device device) {
-  const auto holds = [](const std::vector<std::string>& names, const std::string& name) {
-    return std::find(names.begin(), names.end(), name) != names.end();
-  };
   std::vector<std::string> names;
   for (const Input& input : inputs) names.push_back(input.name);
   for (const std::string& name : probe.inputs.value_or(names))
@@ -116,11 +117,10 @@ std::vector<Tensor> read_inputs(const ProbeRequest& probe, const data::Safetenso
 /// the inputs and cotangents, is an error: a misspelt parameter would be drawn.
 void load_parameters(nn::Module& module, const std::vector<Input>& inputs, const ProbeRequest& probe,
                      const data::Safetensors& in) {
+  std::vector<std::string> known;
+  for (const Input& input : inputs) known.push_back(input.name);
   nn::NamedTensors values = in.tensors;
-  std::erase_if(values, [&](const auto& t) {
-    return is_cotangent(t.first) ||
-           std::any_of(inputs.begin(), inputs.end(), [&](const Input& i) { return i.name == t.first; });
-  });
+  std::erase_if(values, [&](const auto& t) { return is_cotangent(t.first) || holds(known, t.first); });
   const nn::LoadReport report = module.load_state_dict(values, nn::Strict::no);
   check<IoError>(report.mismatched.empty(), "{}: {}", probe.file,
                  report.mismatched.empty() ? "" : report.mismatched.front());
@@ -128,7 +128,6 @@ void load_parameters(nn::Module& module, const std::vector<Input>& inputs, const
                  "{}: there is no tensor '{}', a parameter of {}; \"init\": true draws those that are missing",
                  probe.file, report.missing.empty() ? "" : report.missing.front(), probe.name);
   if (report.unexpected.empty()) return;
-  std::vector<std::string> known = {input};
   for (const auto& [name, t] : module.parameters()) known.push_back(name);
   const std::string& name = report.unexpected.front();
   throw IoError(
