@@ -11,8 +11,9 @@ inline constexpr const char* kFormats = "a JPEG, PNG, BMP, GIF, PSD or PNM image
 /// "a TIFF image", "an HTML page". Empty if nothing is known of them.
 std::string other_format(const std::vector<uint8_t>& bytes);
 
-/// True if the bytes begin as a GIF file does, or as one of Photoshop.
+/// True if the bytes begin as a GIF file does.
 bool is_gif(const std::vector<uint8_t>& bytes);
+/// True if the bytes begin as a file of Photoshop does.
 bool is_psd(const std::vector<uint8_t>& bytes);
 
 /// True if the bytes begin as a binary PGM or PPM file does.
