@@ -49,7 +49,8 @@ data::Safetensors probe_op(const ProbeRequest& probe, const data::Safetensors& i
 /// (num_classes, image_size, rpe, ape; input image). Parameters are read from `in` by their state_dict keys. Parameters
 /// are f64 if the first input is, else f32. Runs in evaluation mode.
 ///
-/// @return `out` and, after a backward, `grad.NAME` of every floating input and of every parameter, in the first input's
+/// @return `out` and, after a backward, `grad.NAME` of every floating input and of every parameter, in the first
+/// input's
 ///         dtype
 /// @throws UsageError for an unknown name or setting; IoError for a parameter that is missing or has another shape, and
 ///         for a tensor that belongs to nothing

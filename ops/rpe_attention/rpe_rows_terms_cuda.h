@@ -3,13 +3,13 @@
 #include "ops/relpos/relpos_view.h"
 
 /// The terms of rpe_attention for the plain kernels of attention, which run where those of rpe_attention_mma.cu do not
-/// apply. As there a warp's row is its "own" side, a query (the forward pass and dq) or a key (dk and dv), and a tile the
-/// "other". The row's products with all buckets, and the sums by bucket over the other side, are lists of K numbers in
-/// shared memory, or in device memory where they are more than kListBytes. The products of the other side's rows (with
-/// q's table in the forward pass) would be made anew for each four rows, so they are made before, [B, H, N, K]; and the
-/// backward pass writes each row's sums once, for the gradients of the tables. Bucket t belongs to lane t % 32 of the
-/// warp that owns the row, which adds the weights of a tile in ascending order. No two threads write one sum, and
-/// nothing is [N, N].
+/// apply. As there a warp's row is its "own" side, a query (the forward pass and dq) or a key (dk and dv), and a tile
+/// the "other". The row's products with all buckets, and the sums by bucket over the other side, are lists of K numbers
+/// in shared memory, or in device memory where they are more than kListBytes. The products of the other side's rows
+/// (with q's table in the forward pass) would be made anew for each four rows, so they are made before, [B, H, N, K];
+/// and the backward pass writes each row's sums once, for the gradients of the tables. Bucket t belongs to lane t % 32
+/// of the warp that owns the row, which adds the weights of a tile in ascending order. No two threads write one sum,
+/// and nothing is [N, N].
 namespace vitrine::ops {
 inline namespace VITRINE_WORLD {
 

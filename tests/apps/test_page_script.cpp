@@ -7,8 +7,8 @@
 
 using namespace vitrine;
 using namespace vitrine::testing;
-using vitrine::testing::Contains;
 using nlohmann::json;
+using vitrine::testing::Contains;
 
 namespace {
 

@@ -7,8 +7,8 @@
 #include "tests/support/catch.h"
 
 using namespace vitrine;
-using vitrine::testing::Contains;
 using nlohmann::json;
+using vitrine::testing::Contains;
 
 TEST_CASE("the tape exports to JSON and Graphviz, by module", "[unit]") {
   const Tensor x = from_vector({1, 2}, {2}, {.dtype = Dtype::f64}).set_requires_grad();

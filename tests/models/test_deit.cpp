@@ -12,17 +12,6 @@ using namespace vitrine::testing;
 
 namespace {
 
-DeiTConfig small(bool distilled) {
-  return {.name = "small",
-          .image_size = 12,
-          .patch_size = 4,
-          .num_classes = 5,
-          .dim = 16,
-          .depth = 2,
-          .heads = 2,
-          .distilled = distilled};
-}
-
 Tensor loss_of(DeiT& model, const data::Safetensors& file, Device device) {
   const Tensor logits = model(file.at("image").to(device));
   return ops::cross_entropy(logits, file.at("target").to(device), {.label_smoothing = 0.1});
@@ -31,7 +20,7 @@ Tensor loss_of(DeiT& model, const data::Safetensors& file, Device device) {
 void check_against_timm(const std::string& name, Device device) {
   const data::Safetensors file = fixture("deit/" + name + ".safetensors");
   Generator rng;
-  DeiT model({.device = device, .rng = &rng}, small(name == "distilled"));
+  DeiT model({.device = device, .rng = &rng}, small_deit(name == "distilled"));
   model.load_state_dict(with_prefix(file, "weight."));
   model.eval();
   CHECK(distance(model(file.at("image").to(device)).detach(), file.at("logits")) < 1e-5);
@@ -165,7 +154,7 @@ TEST_CASE("deit: multiply-adds by the counting rule of the iRPE paper", "[model]
 
 TEST_CASE("deit: state_dict has the official names in the official order", "[model]") {
   Generator rng;
-  DeiT model({.rng = &rng}, small(true));
+  DeiT model({.rng = &rng}, small_deit(true));
   const data::Safetensors file = fixture("deit/distilled.safetensors");
   nn::NamedTensors official = with_prefix(file, "weight.");
   const nn::NamedTensors own = model.state_dict();
@@ -182,7 +171,7 @@ TEST_CASE("deit: state_dict has the official names in the official order", "[mod
 TEST_CASE("deit: tables of image RPE decay unless told not to, absolute positions do not", "[model]") {
   Generator rng;
   for (const char* rpe : {"rpe-1.9-product-ctx-1-qkv", "rpe-1.9-product-bias-0-k"}) {
-    DeiTConfig config = small(false);
+    DeiTConfig config = small_deit(false);
     config.rpe = ops::parse_rpe(rpe);
     DeiT model({.rng = &rng}, config);
     const int64_t tables = config.rpe->on_q ? 6 : 2;
@@ -236,7 +225,7 @@ TEST_CASE("deit: what cannot be built or fed says why", "[model]") {
   CHECK(message_of(make("deit_tiny_patch4_32", {.image_size = 30})) ==
         "deit_tiny_patch4_32: image size 30 is no multiple of the patch size 4");
   CHECK(message_of(make("deit_tiny_patch4_32", {.rpe = "rpe-1.9-product-bias-1-v"})).find("bias") != std::string::npos);
-  DeiT model({.rng = &rng}, small(false));
+  DeiT model({.rng = &rng}, small_deit(false));
   CHECK(message_of([&] {
           model(zeros({1, 3, 16, 16}));
         }) == "small: images [1, 3, 16, 16] f32 cpu must be [B, 3, 12, 12]");
@@ -250,7 +239,7 @@ TEST_CASE("deit: what cannot be built or fed says why", "[model]") {
 
 TEST_CASE("deit: training overfits eight images, with relative positions everywhere", "[model]") {
   Generator rng{.seed = 3};
-  DeiTConfig config = small(false);
+  DeiTConfig config = small_deit(false);
   config.rpe = ops::parse_rpe("rpe-1.9-product-ctx-1-qkv");
   DeiT model({.rng = &rng}, config);
   CHECK(overfit(model, rng, 150, 3e-3) < 0.05);

@@ -10,25 +10,9 @@ using models::DeiT;
 using models::DeiTConfig;
 using namespace vitrine::testing;
 
-namespace {
-
-/// 3 x 3 patches of 4 pixels.
-DeiTConfig small(bool distilled) {
-  return {.name = "small",
-          .image_size = 12,
-          .patch_size = 4,
-          .num_classes = 5,
-          .dim = 16,
-          .depth = 2,
-          .heads = 2,
-          .distilled = distilled};
-}
-
-}  // namespace
-
 TEST_CASE("deit: drop path grows by equal steps from nothing in the first block", "[model]") {
   Generator rng;
-  DeiTConfig config = small(false);
+  DeiTConfig config = small_deit(false);
   config.depth = 12, config.drop_path = 0.1;
   DeiT model({.rng = &rng}, config);
   const trace::Recorder recorder;
@@ -46,7 +30,7 @@ TEST_CASE("deit: drop path grows by equal steps from nothing in the first block"
 
 TEST_CASE("deit: sinusoids as absolute positions are those of their formula, and no parameter", "[model]") {
   Generator rng;
-  DeiTConfig config = small(true);
+  DeiTConfig config = small_deit(true);
   config.ape = models::Ape::sincos;
   DeiT fixed({.rng = &rng}, config);
   // Of the column, then of the row; f_k = 10000^(-k/4) for k < 4 (rope-family 2). Token 2 + 3 row + column.
@@ -66,7 +50,7 @@ TEST_CASE("deit: sinusoids as absolute positions are those of their formula, and
   const nn::NamedTensors parameters = fixed.parameters();
   CHECK(std::none_of(parameters.begin(), parameters.end(), [](const auto& p) { return p.first == "pos_embed"; }));
   // The same as a learned table with these values.
-  DeiT learned({.rng = &rng}, small(true));
+  DeiT learned({.rng = &rng}, small_deit(true));
   learned.load_state_dict(fixed.state_dict());
   const Tensor images = random_normal({2, 3, 12, 12}, rng);
   CHECK(fixed(images).to_vector() == learned(images).to_vector());
@@ -75,9 +59,9 @@ TEST_CASE("deit: sinusoids as absolute positions are those of their formula, and
 
 TEST_CASE("deit: without absolute positions it computes what a table of zeros does", "[model]") {
   Generator rng;
-  DeiTConfig config = small(false);
+  DeiTConfig config = small_deit(false);
   config.ape = models::Ape::none;
-  DeiT none({.rng = &rng}, config), learned({.rng = &rng}, small(false));
+  DeiT none({.rng = &rng}, config), learned({.rng = &rng}, small_deit(false));
   CHECK_FALSE(none.pos_embed.defined());
   nn::NamedTensors weights = none.state_dict();
   CHECK(std::none_of(weights.begin(), weights.end(), [](const auto& w) { return w.first == "pos_embed"; }));
@@ -89,7 +73,7 @@ TEST_CASE("deit: without absolute positions it computes what a table of zeros do
 
 TEST_CASE("deit: both heads' logits are averaged, or their softmax", "[model]") {
   Generator rng;
-  DeiT model({.dtype = Dtype::f64, .rng = &rng}, small(true));
+  DeiT model({.dtype = Dtype::f64, .rng = &rng}, small_deit(true));
   for (auto [name, p] : model.parameters())
     if (name.starts_with("head"))
       p.detach().copy_(random_normal(p.shape(), rng, 0, 30, p.options()));  // heads disagree

@@ -1,7 +1,8 @@
 #pragma once
 #include <string>
 
-/// The one place that knows which Catch2 is installed: version 3 (a library with split headers) or version 2 (one header).
+/// The one place that knows which Catch2 is installed: version 3 (a library with split headers) or version 2 (one
+/// header).
 #if __has_include(<catch2/catch_all.hpp>)
 #include <catch2/catch_all.hpp>
 using Catch::Approx;  // as in version 2

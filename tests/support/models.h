@@ -7,6 +7,7 @@
 #include "core/random.h"
 #include "data/checkpoint/safetensors.h"
 #include "models/classifier.h"
+#include "models/deit/deit.h"
 #include "models/swin/swin.h"
 #include "nn/optim/optimizer.h"
 #include "ops/cross_entropy/cross_entropy.h"
@@ -26,6 +27,18 @@ inline nn::NamedTensors with_prefix(const data::Safetensors& file, const std::st
   for (const auto& [name, t] : file.tensors)
     if (name.starts_with(prefix)) list.emplace_back(name.substr(prefix.size()), t);
   return list;
+}
+
+/// The model of fixture deit/: 3 x 3 patches of 4 pixels.
+inline models::DeiTConfig small_deit(bool distilled) {
+  return {.name = "small",
+          .image_size = 12,
+          .patch_size = 4,
+          .num_classes = 5,
+          .dim = 16,
+          .depth = 2,
+          .heads = 2,
+          .distilled = distilled};
 }
 
 /// The model of fixture swin/: 12 x 12, 6 x 6 and 3 x 3 tokens.
