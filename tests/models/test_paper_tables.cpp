@@ -109,15 +109,8 @@ TEST_CASE("models with earlier relative positions and with generators train", "[
     INFO(method);
     Generator rng{.seed = 3};
     const bool peg = std::string(method) == "peg";
-    models::DeiTConfig config{.name = "small",
-                              .image_size = 12,
-                              .patch_size = 4,
-                              .num_classes = 5,
-                              .dim = 16,
-                              .depth = 2,
-                              .heads = 2,
-                              .distilled = peg,
-                              .ape = peg ? models::Ape::peg : models::Ape::learned};
+    models::DeiTConfig config = testing::small_deit(peg);
+    config.ape = peg ? models::Ape::peg : models::Ape::learned;
     if (!peg) {
       const nn::RpeChoice choice = nn::parse_rpe_choice(method);
       config.rpe = choice.rpe, config.rival = choice.rival;
