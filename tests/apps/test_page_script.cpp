@@ -39,7 +39,7 @@ constexpr const char* kAfter = R"html(<pre id=driven></pre><script>(() => {
 })();</script>)html";
 
 /// What the page about an image in the model shows to a reader; nothing, after a word about it, where there is no
-/// browser that works.
+/// browser.
 std::optional<json> driven(const std::string& rpe, const std::string& model, json* data = nullptr) {
   const ScratchFolder folder("browser");
   const std::string checkpoint = make_checkpoint(folder, rpe, model), out = folder.file("page.html");
@@ -55,11 +55,14 @@ std::optional<json> driven(const std::string& rpe, const std::string& model, jso
                               folder.file("user") + " --dump-dom 'file://" + out + "#q=5&l=1&h=1&t=p' > " +
                               folder.file("dom") + " 2> " + folder.file("err");
   const int status = std::system(command.c_str());
-  const std::string dom = folder.read("dom");
-  if (status != 0 || dom.find("Made by vitrine inspect") == std::string::npos) {
+  if (WEXITSTATUS(status) == 127) {  // of `timeout`: there is no such program
     WARN("SKIPPED: no browser");
     return {};
   }
+  const std::string dom = folder.read("dom");
+  INFO(folder.read("err"));
+  REQUIRE(status == 0);
+  REQUIRE(dom.find("Made by vitrine inspect") != std::string::npos);
   const size_t from = dom.find("<pre id=\"driven\">") + 17;
   const json shown = json::parse(dom.substr(from, dom.find("</pre>", from) - from), nullptr, false);
   REQUIRE(shown.is_object());  // else the script above did not run to its end
