@@ -2,25 +2,17 @@
 #include <algorithm>
 #include <type_traits>
 
-#include "core/allocator.h"
 #include "core/microkernel.h"
 #include "core/reduce_row.h"
+#include "core/scratch.h"
 #include "core/tensor.h"
 
-/// Memory of the tasks of fused attention on a CPU, and the rows of a head. Private to attention and the ops that add
+/// Blocks of fused attention on a CPU, and the rows of a head. Private to attention and the ops that add
 /// terms to it.
 namespace vitrine::ops::attention_cpu {
 
-constexpr int kLine = 16;                 // rows of scores are padded to this many elements
 constexpr int64_t kScoreBytes = 1 << 17;  // of one block of scores
 constexpr int64_t kTasks = 16;            // the forward splits the queries of a head until there are about so many
-
-/// The smallest multiple of `unit` that is at least n.
-constexpr int64_t round_up(int64_t n, int64_t unit) { return (n + unit - 1) / unit * unit; }
-
-/// Elements from one row of `columns` scores to the next: whole lines, an odd number of them, so that the rows of a
-/// column spread over the sets of the first-level cache.
-constexpr int64_t row_stride(int64_t columns) { return (round_up(columns, kLine) / kLine | 1) * kLine; }
 
 /// Query rows in a block: equal blocks of whole register tiles, as many as kScoreBytes allows.
 inline int64_t block_rows(int64_t queries, int64_t row_bytes) {
@@ -29,30 +21,6 @@ inline int64_t block_rows(int64_t queries, int64_t row_bytes) {
   const int64_t blocks = (queries + most - 1) / most;
   return round_up((queries + blocks - 1) / blocks, kTile);
 }
-
-/// Memory of one task, from the allocator (so that its statistics show it).
-template <class A>
-class Scratch {
- public:
-  explicit Scratch(int64_t elements)
-      : bytes_(size_t(elements) * sizeof(A)), data_(allocator(Device::cpu()).allocate(bytes_)) {}
-  ~Scratch() { allocator(Device::cpu()).free(data_, bytes_); }
-  Scratch(const Scratch&) = delete;
-  Scratch& operator=(const Scratch&) = delete;
-  /// The next `elements`, a multiple of kLine, from the front: of A or a type of its size.
-  template <class E = A>
-  E* take(int64_t elements) {
-    static_assert(sizeof(E) == sizeof(A));
-    E* p = reinterpret_cast<E*>(data_) + taken_;
-    taken_ += elements;
-    return p;
-  }
-
- private:
-  size_t bytes_;
-  std::byte* data_;
-  int64_t taken_ = 0;
-};
 
 /// One (b, h) of a [B, H, L, D] (or [B, H, Lq, Lk]) tensor.
 template <class T>

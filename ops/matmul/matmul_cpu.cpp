@@ -1,10 +1,12 @@
 #include "core/cuda/emulator/recording.h"
+#include "ops/matmul/bf16_gemm_tn.h"
 #include "ops/matmul/blocked.h"
 #include "ops/matmul/gemm_desc.h"
 #include "ops/matmul/matmul_kernels.h"
 #include "ops/matmul/onednn.h"
 
-// The CPU's products, described once: oneDNN for f32 and bf16, plain blocked loops for every dtype.
+// The CPU's products, described once: oneDNN, or our own for the gradient of a bf16 weight; plain blocked loops for
+// every dtype.
 namespace vitrine::ops {
 namespace {
 
@@ -39,17 +41,23 @@ const onednn::PackedB& up_to_date(PackedFactor& packed, const GemmDesc& desc, co
   return *static_cast<const onednn::PackedB*>(packed.layout.get());
 }
 
+void run(const GemmDesc& desc, const void* a, const void* b, const void* bias, void* y,
+         const onednn::PackedB* layout = nullptr) {
+  if (!layout && bf16_gemm_tn::suits(desc)) return bf16_gemm_tn::run(desc, a, b, y);
+  onednn::gemm(desc, a, b, bias, y, layout);
+}
+
 void library(const Tensor& a, const Tensor& b, const Tensor& bias, PackedFactor* packed, Tensor& y) {
   const GemmDesc desc = describe(a, b, bias, y);
   const onednn::PackedB* layout = packed && desc.batch_dims == 0 ? &up_to_date(*packed, desc, b) : nullptr;
-  onednn::gemm(desc, a.raw_data(), b.raw_data(), data_or_null(bias), y.raw_mutable_data(), layout);
+  run(desc, a.raw_data(), b.raw_data(), data_or_null(bias), y.raw_mutable_data(), layout);
 }
 /// On the emulated device, whose memory is the host's. A product that is recorded packs nothing: b may change before it
 /// is replayed.
 void library_emulated(const Tensor& a, const Tensor& b, const Tensor& bias, PackedFactor* packed, Tensor& y) {
   if (!emulator::recording()) return library(a, b, bias, packed, y);
   emulator::perform([desc = describe(a, b, bias, y), pa = a.raw_data(), pb = b.raw_data(), pbias = data_or_null(bias),
-                     py = y.raw_mutable_data()] { onednn::gemm(desc, pa, pb, pbias, py); });
+                     py = y.raw_mutable_data()] { run(desc, pa, pb, pbias, py); });
 }
 void plain(const Tensor& a, const Tensor& b, const Tensor& bias, Tensor& y) {
   dispatch_floating(y.dtype(), [&]<class T>() {
