@@ -264,10 +264,18 @@ void backward_head(const AttentionInputs& in, const Terms& terms, int64_t bh, co
   }
 }
 
-/// Tasks into which the forward cuts the queries of a head.
+/// Tasks into which the forward cuts the queries of a head: the fewest that keep all threads busy, to a tenth, as each
+/// lays out k and v for itself.
 inline int64_t forward_parts(const AttentionInputs& in) {
-  const int64_t heads = in.q.size(0) * in.q.size(1);
-  return std::min((kTasks + heads - 1) / heads, (in.q.size(2) + 31) / 32);
+  const int64_t heads = in.q.size(0) * in.q.size(1), most = (in.q.size(2) + 31) / 32, threads = num_threads();
+  const auto idle = [&](int64_t parts) {
+    const int64_t tasks = heads * parts, rounds = (tasks + threads - 1) / threads;
+    return double(rounds * threads - tasks) / double(tasks);
+  };
+  int64_t best = 1;
+  for (int64_t parts = 2; parts <= most && idle(best) > 0.1; ++parts)
+    if (idle(parts) < idle(best)) best = parts;
+  return best;
 }
 
 /// The forward slot's work for any terms.

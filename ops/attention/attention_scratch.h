@@ -12,7 +12,6 @@
 namespace vitrine::ops::attention_cpu {
 
 constexpr int64_t kScoreBytes = 1 << 17;  // of one block of scores
-constexpr int64_t kTasks = 16;            // the forward splits the queries of a head until there are about so many
 
 /// Query rows in a block: equal blocks of whole register tiles, as many as kScoreBytes allows.
 inline int64_t block_rows(int64_t queries, int64_t row_bytes) {
