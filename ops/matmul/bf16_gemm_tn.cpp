@@ -124,7 +124,7 @@ bool has_dot_product() {
 
 bool suits(const GemmDesc& d) {
   const bool layout = d.a.row == 1 && d.a.column >= d.m && d.b.column == 1 && d.b.row >= d.n && d.batch_dims == 0;
-  const bool large = d.m >= 32 && d.n >= 32 && d.k >= 4 * kDepth;
+  const bool large = d.m >= 32 && d.n >= 32 && d.k >= 3 * kDepth;
   return d.a.type == Dtype::bf16 && layout && large && !d.bias && !d.accumulate && has_dot_product();
 }
 
