@@ -64,5 +64,14 @@ inline Vec<Bf16Pair> round_neighbours(Vec<float> low, Vec<float> high) {
 #endif
 }
 
+/// y_i = the pair (first_i, second_i) for i < n; null for `second` stands for zeros.
+inline void pair_rows(const bf16* first, const bf16* second, int64_t n, Bf16Pair* y) {
+  if (second) {
+    for (int64_t i = 0; i < n; ++i) y[i] = Bf16Pair(first[i].bits) | Bf16Pair(second[i].bits) << 16;
+  } else {
+    for (int64_t i = 0; i < n; ++i) y[i] = first[i].bits;
+  }
+}
+
 }  // namespace simd
 }  // namespace vitrine

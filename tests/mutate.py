@@ -228,7 +228,7 @@ def report(results):
 
 def save(path, results):
     part = path.with_name(path.name + ".tmp")
-    part.write_text(json.dumps(results, indent=1))
+    part.write_text(json.dumps(results, indent=1) + "\n")
     part.replace(path)
 
 

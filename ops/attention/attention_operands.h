@@ -60,20 +60,10 @@ const element_t<T>* by_rows(const element_t<T>* x, int64_t rows, int64_t d, elem
   if constexpr (kPer<T> == 1) {
     return x;
   } else {
-    using V = simd::Vec<element_t<T>>;
-    constexpr int kLanes = simd::kLanes<float>;
     element_t<T>* to = scratch;
     for (int64_t i = 0; i < rows; i += 2, to += d) {
       const auto* first = reinterpret_cast<const bf16*>(x + i * elements<T>(d));
-      const auto* second = first + 2 * elements<T>(d);
-      const auto pack = [&](int64_t c, auto load) {
-        return (i + 1 < rows ? std::bit_cast<V>(load(second + c)) : V{}) | std::bit_cast<V>(load(first + c)) >> 16;
-      };
-      int64_t c = 0;
-      for (; c + kLanes <= d; c += kLanes) simd::store(to + c, pack(c, simd::load_as<float, bf16>));
-      if (const int left = int(d - c))
-        simd::store_first(to + c, pack(c, [left](const bf16* p) { return simd::load_first_as<float>(p, left, 0.f); }),
-                          left);
+      simd::pair_rows(first, i + 1 < rows ? first + 2 * elements<T>(d) : nullptr, d, to);
     }
     return scratch;
   }

@@ -7,8 +7,8 @@
 #include "core/scratch.h"
 #include "core/tensor.h"
 
-/// Blocks of fused attention on a CPU, and the rows of a head. Private to attention and the ops that add
-/// terms to it.
+/// Blocks of fused attention on a CPU, and the rows of a head. Private to attention and the ops that add terms to
+/// it.
 namespace vitrine::ops::attention_cpu {
 
 constexpr int64_t kScoreBytes = 1 << 17;  // of one block of scores

@@ -1,7 +1,6 @@
 #include "ops/matmul/bf16_gemm_tn.h"
 
 #include <algorithm>
-#include <type_traits>
 
 #include "core/microkernel.h"
 #include "core/parallel.h"
@@ -26,12 +25,7 @@ struct Rows {
 /// y [ceil(rows / 2), x.columns] = x [first.., :], pairs of neighbours of a column; behind an odd last row stand zeros.
 void by_rows(Rows x, int64_t first, int64_t rows, Bf16Pair* y, int64_t ldy) {
   for (int64_t p = 0; p < rows; p += 2, y += ldy) {
-    const bf16 *upper = x.at(first + p), *lower = upper + x.stride;
-    if (p + 1 < rows) {
-      for (int64_t j = 0; j < x.columns; ++j) y[j] = Bf16Pair(upper[j].bits) | Bf16Pair(lower[j].bits) << 16;
-    } else {
-      for (int64_t j = 0; j < x.columns; ++j) y[j] = upper[j].bits;
-    }
+    simd::pair_rows(x.at(first + p), p + 1 < rows ? x.at(first + p + 1) : nullptr, x.columns, y);
   }
 }
 
@@ -93,25 +87,6 @@ struct Part {
   }
 };
 
-template <class C>
-void run_to(const GemmDesc& d, const bf16* a, const bf16* b, C* c) {
-  const Part part(d.m, d.n);
-  const int64_t across = parts(d.n, part.columns);
-  parallel_for(parts(d.m, part.rows) * across, 1, [&](int64_t begin, int64_t end) {
-    for (int64_t g = begin; g < end; ++g) {
-      const int64_t i = g / across * part.rows, j = g % across * part.columns;
-      const int64_t rows = std::min(part.rows, d.m - i), columns = std::min(part.columns, d.n - j);
-      const int64_t stride = round_up(columns, kLine);
-      Scratch<float> scratch(rows * stride);
-      float* const sums = scratch.take(rows * stride);
-      multiply(d.k, {a + i, rows, d.a.column}, {b + j, columns, d.b.row}, sums, stride);
-      for (int64_t r = 0; r < rows; ++r)
-        map_row<float>(
-            columns, 0.0f, [](auto x) { return x; }, c + (i + r) * d.c.row + j, sums + r * stride);
-    }
-  });
-}
-
 bool has_dot_product() {
 #if defined(__AVX512BF16__)
   return !amx::usable();  // with tiles, oneDNN's product is faster
@@ -124,14 +99,29 @@ bool has_dot_product() {
 
 bool suits(const GemmDesc& d) {
   const bool layout = d.a.row == 1 && d.a.column >= d.m && d.b.column == 1 && d.b.row >= d.n && d.batch_dims == 0;
+  const bool types = d.a.type == Dtype::bf16 && d.c.type == Dtype::bf16;
   const bool large = d.m >= 32 && d.n >= 32 && d.k >= 3 * kDepth;
-  return d.a.type == Dtype::bf16 && layout && large && !d.bias && !d.accumulate && has_dot_product();
+  return types && layout && large && !d.bias && !d.accumulate && has_dot_product();
 }
 
 void run(const GemmDesc& d, const void* a, const void* b, void* c) {
   const auto *pa = static_cast<const bf16*>(a), *pb = static_cast<const bf16*>(b);
-  if (d.c.type == Dtype::f32) return run_to(d, pa, pb, static_cast<float*>(c));
-  run_to(d, pa, pb, static_cast<bf16*>(c));
+  auto* const pc = static_cast<bf16*>(c);
+  const Part part(d.m, d.n);
+  const int64_t across = parts(d.n, part.columns);
+  parallel_for(parts(d.m, part.rows) * across, 1, [&](int64_t begin, int64_t end) {
+    for (int64_t g = begin; g < end; ++g) {
+      const int64_t i = g / across * part.rows, j = g % across * part.columns;
+      const int64_t rows = std::min(part.rows, d.m - i), columns = std::min(part.columns, d.n - j);
+      const int64_t stride = round_up(columns, kLine);
+      Scratch<float> scratch(rows * stride);
+      float* const sums = scratch.take(rows * stride);
+      multiply(d.k, {pa + i, rows, d.a.column}, {pb + j, columns, d.b.row}, sums, stride);
+      for (int64_t r = 0; r < rows; ++r)
+        map_row<float>(
+            columns, 0.0f, [](auto x) { return x; }, pc + (i + r) * d.c.row + j, sums + r * stride);
+    }
+  });
 }
 
 }  // namespace vitrine::bf16_gemm_tn

@@ -6,8 +6,8 @@
 ///
 /// Both factors are activations, which come from memory, not from a cache, and oneDNN waits for them. Here some rows of
 /// both are laid out for AVX512_BF16's dot product and multiplied while the next ones are on their way: on two Zen 5
-/// cores 1.3 times as fast, on factors that no cache holds (tests/bench/README.md). The same gains f32 little and other
-/// layouts nothing.
+/// cores up to 1.4 times as fast, on factors that no cache holds; f32 and other layouts gain little
+/// (tests/bench/README.md).
 namespace vitrine::bf16_gemm_tn {
 
 /// Whether `desc` is such a product, neither small nor accumulated, and this is a processor for it.

@@ -6,17 +6,12 @@
 
 #include "core/parallel.h"
 #include "tests/support/catch.h"
+#include "tests/support/threads.h"
 
 using namespace vitrine;
+using testing::ThreadsGuard;
 
 namespace {
-
-/// Restores the number of threads that the test program started with.
-struct ThreadCount {
-  int before = num_threads();
-  explicit ThreadCount(int threads) { set_num_threads(threads); }
-  ~ThreadCount() { set_num_threads(before); }
-};
 
 /// The pieces of one call, at the index that a reduction would use.
 std::vector<std::pair<int64_t, int64_t>> pieces(int64_t n, int64_t grain) {
@@ -30,7 +25,7 @@ std::vector<std::pair<int64_t, int64_t>> pieces(int64_t n, int64_t grain) {
 
 TEST_CASE("parallel_for covers every index once", "[unit][threads]") {
   for (int threads : {1, 2, 3, 8}) {
-    ThreadCount guard(threads);
+    ThreadsGuard guard(threads);
     for (int64_t n : {0, 1, 2, 31, 197, 512, 513, 5000})
       for (int64_t grain : {0, 1, 3, 64, 10000}) {
         std::vector<std::atomic<int>> seen(size_t(n) + 1);
@@ -50,11 +45,11 @@ TEST_CASE("the pieces of parallel_for do not depend on the number of threads", "
     for (int64_t grain : {1, 7, 64}) {
       std::vector<std::pair<int64_t, int64_t>> one, many;
       {
-        ThreadCount guard(1);
+        ThreadsGuard guard(1);
         one = pieces(n, grain);
       }
       {
-        ThreadCount guard(5);
+        ThreadsGuard guard(5);
         many = pieces(n, grain);
       }
       CHECK(one == many);
@@ -78,14 +73,14 @@ TEST_CASE("a sum over pieces has the same bits for every number of threads", "[u
   };
   std::vector<float> results;
   for (int threads : {1, 2, 3, 7}) {
-    ThreadCount guard(threads);
+    ThreadsGuard guard(threads);
     results.push_back(sum());
   }
   for (float r : results) CHECK(r == results[0]);
 }
 
 TEST_CASE("parallel_for runs inside itself, and uses the threads it was given", "[unit][threads]") {
-  ThreadCount guard(4);
+  ThreadsGuard guard(4);
   CHECK(num_threads() == 4);
   std::atomic<int64_t> inner = 0;
   parallel_for(8, 1, [&](int64_t begin, int64_t end) {
@@ -98,7 +93,7 @@ TEST_CASE("parallel_for runs inside itself, and uses the threads it was given", 
 
 TEST_CASE("an exception in a body reaches the caller, the lowest piece first", "[unit][threads]") {
   for (int threads : {1, 2, 4}) {
-    ThreadCount guard(threads);
+    ThreadsGuard guard(threads);
     for (int repeat = 0; repeat < 20; ++repeat) {
       std::string what;
       try {

@@ -2,6 +2,7 @@
 
 #include "ops/matmul/blocked.h"
 #include "tests/support/catch.h"
+#include "tests/support/threads.h"
 
 using namespace vitrine;
 
@@ -99,11 +100,11 @@ TEST_CASE("blocked product: the same bits for every number of threads", "[unit]"
   std::vector<float> a(197 * 600), b(600 * 130), one(197 * 130), many(197 * 130);
   for (auto* v : {&a, &b})
     for (auto& x : *v) x = float(random()) * 0x1p-32f - 0.5f;
-  const int before = num_threads();
-  set_num_threads(1);
-  blocked_gemm(d, a.data(), b.data(), a.data(), one.data());
-  set_num_threads(3);
-  blocked_gemm(d, a.data(), b.data(), a.data(), many.data());
-  set_num_threads(before);
+  const auto run_with = [&](int threads, std::vector<float>& c) {
+    const testing::ThreadsGuard guard(threads);
+    blocked_gemm(d, a.data(), b.data(), a.data(), c.data());
+  };
+  run_with(1, one);
+  run_with(3, many);
   CHECK(one == many);
 }

@@ -7,6 +7,7 @@
 #include "core/parallel.h"
 #include "ops/matmul/onednn.h"
 #include "tests/support/catch.h"
+#include "tests/support/threads.h"
 
 using namespace vitrine;
 
@@ -248,7 +249,6 @@ TEST_CASE("onednn: a repeated product allocates no buffers", "[unit]") {
 }
 
 TEST_CASE("onednn: the same bits for every number of threads", "[unit]") {
-  const int before = num_threads();
   for (const GemmDesc& d : {matrices(197, 384, 1536), matrices(384, 384, 1576), matrices(4, 4, 20000),
                             matrices(961, 576, 192, Dtype::bf16, Dtype::f32)}) {
     std::mt19937 random(5);
@@ -256,15 +256,16 @@ TEST_CASE("onednn: the same bits for every number of threads", "[unit]") {
     std::vector<float> one(size_t(d.m * d.n)), many = one;
     for (auto* v : {&a, &b})
       for (size_t i = 0; i < v->f.size(); ++i) v->h[i] = bf16(v->f[i] = float(random()) * 0x1p-32f - 0.5f);
-    set_num_threads(1);
-    onednn::gemm(d, a.pointer(), b.pointer(), nullptr, one.data());
+    const auto run_with = [&](int threads, std::vector<float>& c) {
+      const testing::ThreadsGuard guard(threads);
+      onednn::gemm(d, a.pointer(), b.pointer(), nullptr, c.data());
+    };
+    run_with(1, one);
     for (int threads : {2, 3, 8}) {
-      set_num_threads(threads);
-      onednn::gemm(d, a.pointer(), b.pointer(), nullptr, many.data());
+      run_with(threads, many);
       CHECK(one == many);
     }
   }
-  set_num_threads(before);
 }
 
 TEST_CASE("onednn: the cache stays correct when it overflows", "[unit]") {

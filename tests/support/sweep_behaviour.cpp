@@ -6,22 +6,11 @@
 #include "core/parallel.h"
 #include "tests/support/gradcheck.h"
 #include "tests/support/sweep_case.h"
+#include "tests/support/threads.h"
 
 /// Properties 7 to 10 and the sweep's test of itself: how an op behaves.
 namespace vitrine::testing {
 namespace {
-
-/// Restores the number of threads.
-class ThreadsGuard {
- public:
-  explicit ThreadsGuard(int threads) : previous_(num_threads()) { set_num_threads(threads); }
-  ~ThreadsGuard() { set_num_threads(previous_); }
-  ThreadsGuard(const ThreadsGuard&) = delete;
-  ThreadsGuard& operator=(const ThreadsGuard&) = delete;
-
- private:
-  int previous_;
-};
 
 Dtype usual_dtype(const Case& c) { return c.allows(Dtype::f32) ? Dtype::f32 : c.sample.dtypes.at(0); }
 
