@@ -37,6 +37,7 @@ RelposRows<A>::RelposRows(const RelposIndex& index, bool mirrored)
   // query minus key, unless mirrored.
   const auto row_place = [&](int64_t m) { return mirrored ? m : strip - 1 - m; };
   const auto column_place = [&](int64_t n) { return mirrored ? n : offsets - 1 - n; };
+  for (int64_t cell = 0; cell < h * w; ++cell) cells_.push_back({int32_t(cell / w), int32_t(cell % w)});
   const bool is_separable = !index.offset_ids.defined();
   const int32_t* both = is_separable ? nullptr : index.offset_ids.data<int32_t>();
   const auto id = [&](int64_t m, int64_t n) {
@@ -162,7 +163,7 @@ void RelposRows<A>::unpad_keys(const A* x, A* to) const {
   unpad(x + height_ * padded_width_, skip_, to);
 }
 
-/// Pieces as local values, which stores of numbers cannot change.
+/// Pieces as local values, which stores of numbers cannot change; the loops copy their bounds for the same reason.
 template <class A>
 struct RelposRows<A>::Places {
   std::array<int64_t, size_t(kLanes)> row;
@@ -190,15 +191,18 @@ void RelposRows<A>::add_columns(int64_t i, const A* table, A* y) const {
     const int n = int(std::min(kLanes, width_ - c));
     const Pieces all = pieces(i - skip_, c / kLanes);
     with_constant<kMostPieces>(all.count, [&](auto count) {
+      const int64_t height = height_, width = width_, of_bucket = padded_keys_, of_row = padded_width_;
       const Places places(all, count);
-      auto next = simd::load_first(y + c, n);
-      for (int64_t r = 0; r < height_; ++r) {
+      const A* of_c = table + c;
+      A* row = y + c;
+      auto next = simd::load_first(row, n);
+      for (int64_t r = 0; r < height; ++r, row += width, of_c += of_row) {
         // The next row is read before this one is written: a load would wait for the masked store before it.
         auto sum = next;
-        if (r + 1 < height_) next = simd::load_first(y + (r + 1) * width_ + c, n);
-        const A* from = table + row_id[r] * padded_keys_ + r * padded_width_ + c;
+        if (r + 1 < height) next = simd::load_first(row + width, n);
+        const A* from = of_c + row_id[r] * of_bucket;
         for (int p = 0; p < count; ++p) sum += simd::load_masked(from + places.row[size_t(p)], places.lanes[size_t(p)]);
-        simd::store_first(y + r * width_ + c, sum, n);
+        simd::store_first(row, sum, n);
       }
     });
   }
@@ -221,10 +225,13 @@ void RelposRows<A>::add_column_sums(int64_t i, const A* x, A* sums) const {
     const int n = int(std::min(kLanes, width_ - c));
     const Pieces all = pieces(i - skip_, c / kLanes);
     with_constant<kMostPieces>(all.count, [&](auto count) {
+      const int64_t height = height_, width = width_, of_bucket = padded_keys_, of_row = padded_width_;
       const Places places(all, count);
-      for (int64_t r = 0; r < height_; ++r) {
-        const auto value = simd::load_first(x + r * width_ + c, n);
-        A* to = sums + row_id[r] * padded_keys_ + r * padded_width_ + c;
+      const A* row = x + c;
+      A* of_c = sums + c;
+      for (int64_t r = 0; r < height; ++r, row += width, of_c += of_row) {
+        const auto value = simd::load_first(row, n);
+        A* to = of_c + row_id[r] * of_bucket;
         for (int p = 0; p < count; ++p) {
           A* place = to + places.row[size_t(p)];
           simd::store_masked(place, simd::load_masked(place, places.lanes[size_t(p)]) + value, places.lanes[size_t(p)]);

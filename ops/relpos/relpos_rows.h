@@ -67,21 +67,25 @@ class RelposRows {
     int count;
   };
   struct Places;
+  struct Cell {
+    int32_t row, column;
+  };
 
   int64_t keys() const { return skip_ + height_ * width_; }
   bool wide() const { return width_ > kWidest; }
   bool separable() const { return !row_ids_.empty(); }
   /// The ids of query i >= skip and the cells of run_rows_ rows of the grid from row r.
   const int32_t* window(int64_t i, int64_t r) const {
-    const int64_t row = height_ - 1 - (i - skip_) / width_ + r, column = (i - skip_) % width_;
+    const auto [query_row, column] = cells_[size_t(i - skip_)];
+    const int64_t row = height_ - 1 - query_row + r;
     if (wide()) return strips_.data() + row * (2 * width_ - 1) + width_ - 1 - column;
     return strips_.data() + (column * (2 * height_ - 1) + row) * width_;
   }
   /// By grid row, for a cell's query.
-  const int32_t* row_ids(int64_t cell) const { return row_ids_.data() + (height_ - 1 - cell / width_); }
+  const int32_t* row_ids(int64_t cell) const { return row_ids_.data() + (height_ - 1 - cells_[size_t(cell)].row); }
   /// Of the columns [kLanes v, kLanes v + kLanes).
   Pieces pieces(int64_t cell, int64_t v) const {
-    const size_t at = size_t(cell % width_ * (padded_width_ / kLanes) + v);
+    const size_t at = size_t(cells_[size_t(cell)].column * (padded_width_ / kLanes) + v);
     return {pieces_.data() + starts_[at], starts_[at + 1] - starts_[at]};
   }
   void add_pieces(const int32_t* ids);
@@ -89,6 +93,7 @@ class RelposRows {
 
   int64_t height_, width_, skip_, buckets_, padded_width_, padded_keys_;
   int64_t run_rows_;              ///< grid rows whose ids lie behind each other: all, or one if wide
+  std::vector<Cell> cells_;       ///< of each query, as divisions would take a good part of a row's time
   std::vector<int32_t> strips_;   ///< if wide, [2 height - 1, 2 width - 1]
   std::vector<int32_t> row_ids_;  ///< by key row - query row + height - 1; empty if not separable, or wide
   std::vector<Piece> pieces_;     ///< by query column and vector of columns,
