@@ -3,6 +3,7 @@
 #include <omp.h>
 
 #include <algorithm>
+#include <atomic>
 #include <exception>
 #include <mutex>
 #include <thread>
@@ -53,21 +54,33 @@ void detail::run_chunks(int64_t n, int64_t chunk, void (*run)(const void*, int64
     for (int64_t c = 0; c < chunks; ++c) run(body, c * chunk, std::min(n, (c + 1) * chunk));
     return;
   }
+  // Consecutive pieces per thread: neighbouring operations on the same rows then find them in the same core's cache.
+  // A thread that has done its own share goes on with the others' shares, as a core may be slower or have other work.
+  struct alignas(64) Share {
+    std::atomic<int64_t> next;
+    int64_t last;
+  };
+  std::vector<Share> shares(static_cast<size_t>(threads));
+  for (int64_t t = 0; t < threads; ++t)
+    shares[size_t(t)].next = chunks * t / threads, shares[size_t(t)].last = chunks * (t + 1) / threads;
   std::mutex mutex;
   std::exception_ptr error;
   int64_t error_chunk = chunks;
-  run_team(threads, [&](int64_t me, int64_t team) {
-    // Consecutive pieces per thread: neighbouring operations on the same rows then find them in the same core's cache.
-    const int64_t last = chunks * (me + 1) / team;
-    int64_t c = chunks * me / team;
+  const auto run_one = [&](int64_t c) {
     try {
-      for (; c < last; ++c) run(body, c * chunk, std::min(n, (c + 1) * chunk));
+      run(body, c * chunk, std::min(n, (c + 1) * chunk));
     } catch (...) {
       const std::lock_guard lock(mutex);
       if (c < error_chunk) {
         error_chunk = c;
         error = std::current_exception();
       }
+    }
+  };
+  run_team(threads, [&](int64_t me, int64_t) {
+    for (int64_t t = 0; t < threads; ++t) {
+      Share& share = shares[size_t((me + t) % threads)];
+      for (int64_t c; (c = share.next.fetch_add(1, std::memory_order_relaxed)) < share.last;) run_one(c);
     }
   });
   if (error) std::rethrow_exception(error);

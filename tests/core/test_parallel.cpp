@@ -1,4 +1,5 @@
 #include <atomic>
+#include <chrono>
 #include <cmath>
 #include <stdexcept>
 #include <utility>
@@ -89,6 +90,22 @@ TEST_CASE("parallel_for runs inside itself, and uses the threads it was given", 
   CHECK(inner == 800);
   set_num_threads(-3);
   CHECK(num_threads() == 1);
+}
+
+TEST_CASE("a thread that is held up leaves its pieces to the others", "[unit][threads]") {
+  using Clock = std::chrono::steady_clock;
+  ThreadsGuard guard(2);
+  std::atomic<int> others = 0;
+  bool relieved = false;
+  parallel_for(40, 1, [&](int64_t begin, int64_t) {
+    if (begin > 0) {
+      ++others;
+      return;
+    }
+    for (const auto end = Clock::now() + std::chrono::seconds(20); !relieved && Clock::now() < end;)
+      relieved = others == 39;
+  });
+  CHECK(relieved);
 }
 
 TEST_CASE("an exception in a body reaches the caller, the lowest piece first", "[unit][threads]") {
