@@ -44,8 +44,8 @@ class Trainer {
   Trainer(const TrainConfig& config, const TrainRun& run, const StoredRun* known);
 
   /// Trains to the end, or until `stop` is set and the step, or batch of test images, that runs is done (checkpoint
-  /// written). Returns whether it
-  /// reached the end. @throws Error naming the first tensor that is not finite, if the loss or the gradient is not
+  /// written). Returns whether it reached the end.
+  /// @throws Error naming the first tensor that is not finite, if the loss or the gradient is not
   bool run(const std::atomic<bool>& stop);
   /// The lines of metrics.jsonl, one for each epoch done.
   const std::vector<nlohmann::ordered_json>& metrics() const { return log_.lines(); }
