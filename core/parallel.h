@@ -29,7 +29,7 @@ void run_chunks(int64_t n, int64_t chunk, void (*run)(const void* body, int64_t 
 /// which starting a thread does not pay; every piece but the last is a multiple of it. The pieces depend on n and grain
 /// alone, never on the number of threads, so a body that computes piece by piece gives the same bits on every machine.
 /// One piece, one thread, and calls from inside a body run on the calling thread. A body may throw: the other pieces
-/// run all the same, and the exception of the lowest one that threw reaches the caller.
+/// run all the same, on one thread too, and the exception of the lowest one that threw reaches the caller.
 template <class F>
 void parallel_for(int64_t n, int64_t grain, F&& body) {
   if (n <= 0) return;

@@ -108,19 +108,22 @@ TEST_CASE("a thread that is held up leaves its pieces to the others", "[unit][th
   CHECK(relieved);
 }
 
-TEST_CASE("an exception in a body reaches the caller, the lowest piece first", "[unit][threads]") {
+TEST_CASE("an exception in a body reaches the caller, the lowest piece first, when all have run", "[unit][threads]") {
   for (int threads : {1, 2, 4}) {
     ThreadsGuard guard(threads);
     for (int repeat = 0; repeat < 20; ++repeat) {
       std::string what;
+      std::atomic<int> pieces = 0;
       try {
-        parallel_for(100, 1, [](int64_t begin, int64_t) {
+        parallel_for(100, 1, [&](int64_t begin, int64_t) {
+          ++pieces;
           if (begin == 30 || begin == 90) throw std::runtime_error("piece " + std::to_string(begin));
         });
       } catch (const std::runtime_error& e) {
         what = e.what();
       }
       CHECK(what == "piece 30");
+      CHECK(pieces == 100);
     }
   }
 }

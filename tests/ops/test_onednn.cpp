@@ -235,18 +235,27 @@ TEST_CASE("onednn: a repeated product allocates no buffers", "[unit]") {
                             matrices(197, 384, 384), scores(2, 6, 197, 64, Dtype::f32)}) {
     Data a(d.a.type, extent(d, d.a, d.m, d.k), 1), b(d.b.type, extent(d, d.b, d.k, d.n), 2);
     Data c(d.c.type, extent(d, d.c, d.m, d.n), 3);
-    INFO(onednn::implementation(d));
-    // The first calls make what later ones use again: a thread's part when that thread first takes one.
-    bool grows = true;
-    for (int attempt = 0; grows && attempt < 10; ++attempt) {
+    const auto repeat = [&](int times) {
+      for (int i = 0; i < times; ++i) onednn::gemm(d, a.pointer(), b.pointer(), nullptr, c.pointer());
+    };
+    const auto grows = [&] {
       const auto before = mallinfo2();
-      for (int i = 0; i < 5; ++i) onednn::gemm(d, a.pointer(), b.pointer(), nullptr, c.pointer());
+      repeat(5);
       const auto after = mallinfo2();
       // oneDNN makes and drops small objects in each call; where malloc files them moves this count by a chunk or two.
       // The smallest buffer of these products has 50 KB.
-      grows = after.uordblks >= before.uordblks + 1024 || after.hblks != before.hblks || after.arena != before.arena;
+      return after.uordblks >= before.uordblks + 1024 || after.hblks != before.hblks || after.arena != before.arena;
+    };
+    INFO(onednn::implementation(d));
+    {
+      const testing::ThreadsGuard guard(1);
+      repeat(3);
+      CHECK_FALSE(grows());
     }
-    CHECK_FALSE(grows);
+    // With more threads each call may be the first in which one of them takes a part, so a few may grow, not all.
+    int growing = 0;
+    while (growing < 10 && grows()) ++growing;
+    CHECK(growing < 10);
   }
 }
 
