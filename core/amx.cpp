@@ -7,54 +7,25 @@
 
 #include <algorithm>
 
+#include "core/amx_tiles.h"
 #include "core/microkernel.h"
 
 namespace vitrine::amx {
 namespace {
 
-constexpr int64_t kTile = 16;    // rows of a tile, and its columns of 32 bits
 constexpr int64_t kDepth = 256;  // pairs of k in one go, so that the copies below fit the stack and the cache
 
 // What each tile register holds. The rest of k that fills no tile has registers of its own, of another size.
 enum Register { kSum0, kSum1, kLeft, kRight0, kRight1, kLeftRest, kRightRest };
 
-// The instructions, by the compiler's assembler: its own functions take no constants by name, and do not say that they
-// read and write memory. `stride` is in bytes.
-template <Register T>
-void load(const void* p, int64_t stride) {
-  __asm__ volatile("tileloadd (%1,%2,1), %%tmm%c0" ::"i"(T), "r"(p), "r"(stride) : "memory");
-}
-template <Register T>
-void store(void* p, int64_t stride) {
-  __asm__ volatile("tilestored %%tmm%c0, (%1,%2,1)" ::"i"(T), "r"(p), "r"(stride) : "memory");
-}
-template <Register T>
-void clear() {
-  __asm__ volatile("tilezero %%tmm%c0" ::"i"(T));
-}
-template <Register Sum, Register Left, Register Right>
-void multiply_add() {
-  __asm__ volatile("tdpbf16ps %%tmm%c2, %%tmm%c1, %%tmm%c0" ::"i"(Sum), "i"(Left), "i"(Right));
-}
-
-/// The operand of ldtilecfg.
-struct alignas(64) Configuration {
-  uint8_t palette = 1, start_row = 0, reserved[14] = {};
-  uint16_t row_bytes[16] = {};
-  uint8_t rows[16] = {};
-};
-
 /// Sizes for products of `height` rows whose k leaves `rest` pairs. The contents of all tiles are lost.
 void configure(int64_t height, int64_t rest) {
   Configuration c;
-  const auto set = [&c](Register r, int64_t rows, int64_t columns) {
-    c.rows[r] = uint8_t(rows), c.row_bytes[r] = uint16_t(4 * columns);
-  };
-  for (Register sum : {kSum0, kSum1}) set(sum, height, kTile);
-  set(kLeft, height, kTile);
-  for (Register right : {kRight0, kRight1}) set(right, kTile, kTile);
-  if (rest) set(kLeftRest, height, rest), set(kRightRest, rest, kTile);
-  __asm__ volatile("ldtilecfg %0" ::"m"(c));
+  for (Register sum : {kSum0, kSum1}) c.set(sum, height, kTile);
+  c.set(kLeft, height, kTile);
+  for (Register right : {kRight0, kRight1}) c.set(right, kTile, kTile);
+  if (rest) c.set(kLeftRest, height, rest), c.set(kRightRest, rest, kTile);
+  amx::configure(c);
 }
 
 /// A factor in memory that is ready for tiles: rows of pairs, `stride` from one to the next.
@@ -70,25 +41,25 @@ void multiply(int64_t k, Side a, const Side (&right)[2], float (&sums)[2][kTile 
   if constexpr (Tiles == 2) clear<kSum1>();
   const int64_t whole = k - k % kTile;
   for (int64_t p = 0; p < whole; p += kTile) {
-    load<kLeft>(a.data + p, 4 * a.stride);
-    load<kRight0>(right[0].data + p * right[0].stride, 4 * right[0].stride);
+    load<kLeft>(a.data + p, a.stride);
+    load<kRight0>(right[0].data + p * right[0].stride, right[0].stride);
     multiply_add<kSum0, kLeft, kRight0>();
     if constexpr (Tiles == 2) {
-      load<kRight1>(right[1].data + p * right[1].stride, 4 * right[1].stride);
+      load<kRight1>(right[1].data + p * right[1].stride, right[1].stride);
       multiply_add<kSum1, kLeft, kRight1>();
     }
   }
   if (whole < k) {
-    load<kLeftRest>(a.data + whole, 4 * a.stride);
-    load<kRightRest>(right[0].data + whole * right[0].stride, 4 * right[0].stride);
+    load<kLeftRest>(a.data + whole, a.stride);
+    load<kRightRest>(right[0].data + whole * right[0].stride, right[0].stride);
     multiply_add<kSum0, kLeftRest, kRightRest>();
     if constexpr (Tiles == 2) {
-      load<kRightRest>(right[1].data + whole * right[1].stride, 4 * right[1].stride);
+      load<kRightRest>(right[1].data + whole * right[1].stride, right[1].stride);
       multiply_add<kSum1, kLeftRest, kRightRest>();
     }
   }
-  store<kSum0>(sums[0], 4 * kTile);
-  if constexpr (Tiles == 2) store<kSum1>(sums[1], 4 * kTile);
+  store<kSum0>(sums[0], kTile);
+  if constexpr (Tiles == 2) store<kSum1>(sums[1], kTile);
 }
 
 /// c [height, width] = factor * sums, or += if `accumulate`.
@@ -135,7 +106,7 @@ void multiply_slice(int64_t m, int64_t n, int64_t k, const Bf16Pair* a, Strides2
     }
     multiply_rows(height, n, k, left, b, {edge, kTile}, c + i * ldc, ldc, accumulate, factor);
   }
-  __asm__ volatile("tilerelease");
+  release();
 }
 
 }  // namespace

@@ -6,6 +6,7 @@
 #include "core/parallel.h"
 #include "core/reduce_row.h"
 #include "core/scratch.h"
+#include "ops/matmul/ahead.h"
 
 namespace vitrine::bf16_gemm_tn {
 namespace {
@@ -15,42 +16,12 @@ constexpr int64_t kDepth = 64;  // pairs of rows that are multiplied at a time
 
 constexpr int64_t parts(int64_t n, int64_t size) { return (n + size - 1) / size; }
 
-/// Some rows of a matrix whose columns are contiguous.
-struct Rows {
-  const bf16* data;
-  int64_t columns, stride;
-  const bf16* at(int64_t i) const { return data + i * stride; }
-};
-
 /// y [ceil(rows / 2), x.columns] = x [first.., :], pairs of neighbours of a column; behind an odd last row stand zeros.
 void by_rows(Rows x, int64_t first, int64_t rows, Bf16Pair* y, int64_t ldy) {
   for (int64_t p = 0; p < rows; p += 2, y += ldy) {
     simd::pair_rows(x.at(first + p), p + 1 < rows ? x.at(first + p + 1) : nullptr, x.columns, y);
   }
 }
-
-/// Asks the memory for the lines of some rows, in as many equal shares as there are tiles to multiply meanwhile.
-class Ahead {
- public:
-  Ahead(Rows x, int64_t first, int64_t rows, int64_t shares)
-      : row_(reinterpret_cast<const char*>(x.at(first))),
-        end_(row_ + rows * x.stride * kSize),
-        stride_(x.stride * kSize),
-        columns_(x.columns * kSize),
-        share_(parts(rows * parts(columns_, kLineSize), shares)) {}
-  void ask() {
-    for (int64_t line = 0; line < share_ && row_ != end_; ++line) {
-      __builtin_prefetch(row_ + column_);
-      column_ += kLineSize;
-      if (column_ >= columns_) row_ += stride_, column_ = 0;
-    }
-  }
-
- private:
-  static constexpr int64_t kLineSize = 64, kSize = sizeof(bf16);
-  const char *row_, *end_;
-  int64_t stride_, columns_, share_, column_ = 0;
-};
 
 /// c [a.columns, b.columns] = the sum over k rows of their outer products.
 void multiply(int64_t k, Rows a, Rows b, float* c, int64_t ldc) {
@@ -66,8 +37,8 @@ void multiply(int64_t k, Rows a, Rows b, float* c, int64_t ldc) {
     Ahead ahead_a(a, p + rows, next, tiles), ahead_b(b, p + rows, next, tiles);
     for (int64_t j = 0; j < b.columns; j += kColumns)
       for (int64_t i = 0; i < a.columns; i += kRows) {
-        ahead_a.ask();
-        ahead_b.ask();
+        ahead_a.read();
+        ahead_b.read();
         gemm_small<Bf16Pair>(std::min(kRows, a.columns - i), std::min(kColumns, b.columns - j), parts(rows, 2), pa + i,
                              {1, lda}, pb + j, ldb, c + i * ldc + j, ldc, p > 0);
       }

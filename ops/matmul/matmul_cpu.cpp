@@ -4,6 +4,7 @@
 #include "ops/matmul/gemm_desc.h"
 #include "ops/matmul/matmul_kernels.h"
 #include "ops/matmul/onednn.h"
+#include "ops/matmul/tile_gemm.h"
 
 // The CPU's products, described once: oneDNN, or our own for the gradient of a bf16 weight; plain blocked loops for
 // every dtype.
@@ -43,6 +44,7 @@ const onednn::PackedB& up_to_date(PackedFactor& packed, const GemmDesc& desc, co
 
 void run(const GemmDesc& desc, const void* a, const void* b, const void* bias, void* y,
          const onednn::PackedB* layout = nullptr) {
+  if (!layout && tile_gemm::suits(desc)) return tile_gemm::run(desc, a, b, bias, y);
   if (!layout && bf16_gemm_tn::suits(desc)) return bf16_gemm_tn::run(desc, a, b, y);
   onednn::gemm(desc, a, b, bias, y, layout);
 }

@@ -259,11 +259,10 @@ namespace {
 /// Rows of a wide result that are computed at a time.
 constexpr int64_t kRowsAtATime = 64;
 
-/// Whether the product runs kRowsAtATime rows at a time, each thread on its own. Kernels write a result in narrow
-/// blocks, a cache line or two of each row; where it is not in the cache, every such line waits for the memory, and no
-/// prefetcher helps. A few rows can be brought to the cache beforehand, in the order of memory. In bf16, whose products
-/// are as fast as the memory, that takes 10 % off a training step of DeiT-Ti on a processor with AMX, where f32 gains
-/// nothing and narrow results gain nothing or lose (tests/bench/README.md).
+/// Whether the product with a packed b runs kRowsAtATime rows at a time, each thread on its own. Kernels write a result
+/// in narrow blocks, a cache line or two of each row; where it is not in the cache, every such line waits for the
+/// memory, and no prefetcher helps. A few rows can be brought to the cache beforehand, in the order of memory. It pays
+/// in bf16, whose products by tiles are as fast as the memory (tests/bench/README.md).
 bool goes_by_rows(const GemmDesc& d) {
   const int64_t row = d.n * size_of(d.c.type);
   return d.a.type == Dtype::bf16 && d.a.column == 1 && d.batch_dims == 0 && !d.accumulate && d.m >= 4 * kRowsAtATime &&
@@ -297,7 +296,6 @@ class Cache {
   }
 
   Buffer scratch, a, b, c;
-  PackedB::Layout rows;  ///< b of the product that goes by rows
 
  private:
   static constexpr size_t kCapacity = 128;
@@ -374,15 +372,9 @@ void run(const GemmDesc& d, const void* a, const void* b, const void* bias, void
   if (p->copy_c) copy(d, r.c, d.c, d.m, d.n, out, c);
 }
 
-/// Runs a product that goes_by_rows. False if oneDNN has no fast code for its parts.
-bool run_by_rows(const GemmDesc& d, const void* a, const void* b, const void* bias, void* c,
+/// Runs a product that goes_by_rows.
+void run_by_rows(const GemmDesc& d, const void* a, const void* b, const void* bias, void* c,
                  const PackedB::Layout* packed) {
-  if (!packed) {
-    PackedB::Layout& mine = cache().rows;
-    mine.pack(cache().find(rows_of(d, kRowsAtATime), true), b);
-    if (!mine.values) return false;
-    packed = &mine;
-  }
   const int64_t row_a = d.a.row * size_of(d.a.type), row_c = d.c.row * size_of(d.c.type);
   const int64_t line = d.n * size_of(d.c.type);
   parallel_for(d.m, kRowsAtATime, [&](int64_t begin, int64_t end) {
@@ -394,7 +386,6 @@ bool run_by_rows(const GemmDesc& d, const void* a, const void* b, const void* bi
       run(rows_of(d, rows), static_cast<const char*>(a) + i * row_a, b, bias, to, packed);
     }
   });
-  return true;
 }
 
 }  // namespace
@@ -418,7 +409,7 @@ void gemm(const GemmDesc& desc, const void* a, const void* b, const void* bias, 
   if (desc.k == 0) return fill_with_bias(desc, bias, c);
   const GemmDesc d = canonical(desc);
   const PackedB::Layout* const layout = packed && packed->layout().values ? &packed->layout() : nullptr;
-  if (goes_by_rows(d) && run_by_rows(d, a, b, bias, c, layout)) return;
+  if (layout && goes_by_rows(d)) return run_by_rows(d, a, b, bias, c, layout);
   run(d, a, b, bias, c, layout);
 }
 
@@ -426,9 +417,8 @@ Plan plan(const GemmDesc& desc) {
   validate(desc);
   if (desc.m * desc.n * desc.k * desc.batch_count() == 0) return {"none", false, false, false};
   const GemmDesc d = canonical(desc);
-  const Prepared* p = goes_by_rows(d) ? &cache().find(rows_of(d, kRowsAtATime), true) : nullptr;
-  if (!p || !p->pd) p = &cache().find(d, false);
-  return {p->pd ? p->pd->impl_info_str() : "blocked", p->copy_a, p->copy_b, p->copy_c};
+  const Prepared& p = cache().find(d, false);
+  return {p.pd ? p.pd->impl_info_str() : "blocked", p.copy_a, p.copy_b, p.copy_c};
 }
 
 std::string implementation(const GemmDesc& desc) { return plan(desc).implementation; }
