@@ -277,6 +277,75 @@ inline float gelu_slope(float x) {
   return 0.5f + detail::with_sign(std::fma(-s, h, 0.5f), x);
 }
 
+#if defined(__AVX512F__)
+namespace detail {
+
+/// The first four coefficients of f's series at multiples of kStep, f odd but for a constant: polynomials of |x| for 32
+/// pieces, which registers hold.
+struct Pieces {
+  static constexpr float kStep = 0.1875f, kEnd = 31.25f * kStep;  // from there on f is 1/2
+  alignas(64) std::array<std::array<float, 32>, 4> at;
+};
+/// Phi(x) - 1/2 and its derivatives: phi is -x times itself the next time.
+inline constexpr Pieces kNormal = [] {
+  Pieces p{};
+  for (size_t i = 0; i < 32; ++i) {
+    const double x = Pieces::kStep * double(i), phi = 0.39894228040143268 * __builtin_exp(-0.5 * x * x);
+    const double c[] = {0.5 * __builtin_erf(x * 0.70710678118654752), phi, -x * phi / 2, (x * x - 1) * phi / 6};
+    for (size_t k = 0; k < 4; ++k) p.at[k][i] = float(c[k]);
+  }
+  return p;
+}();
+/// The same of Phi(x) + x phi(x) - 1/2.
+inline constexpr Pieces kGeluSlope = [] {
+  Pieces p{};
+  for (size_t i = 0; i < 32; ++i) {
+    const double x = Pieces::kStep * double(i), s = x * x, phi = 0.39894228040143268 * __builtin_exp(-0.5 * s);
+    const double c[] = {0.5 * __builtin_erf(x * 0.70710678118654752) + x * phi, (2 - s) * phi, x * (s - 4) * phi / 2,
+                        (-s * s + 7 * s - 4) * phi / 6};
+    for (size_t k = 0; k < 4; ++k) p.at[k][i] = float(c[k]);
+  }
+  return p;
+}();
+
+/// 1/2 + the function of `pieces`, with the sign of x; NaN gives NaN.
+inline simd::Vec<float> half_plus_odd(simd::Vec<float> x, const Pieces& pieces) {
+  using V = simd::Vec<float>;
+  const V t = std::bit_cast<V>(_mm512_maskz_min_ps(0xFFFF, _mm512_set1_ps(Pieces::kEnd),
+                                                   _mm512_abs_ps(std::bit_cast<__m512>(x))));  // NaN stays
+  const V rounded = fma(t, 1 / Pieces::kStep, kRound), r = fma(rounded - kRound, -Pieces::kStep, t);
+  // The last five bits of `rounded` choose the piece.
+  const auto coefficient = [&](size_t k) {
+    const float* c = pieces.at[k].data();
+    return std::bit_cast<V>(
+        _mm512_permutex2var_ps(_mm512_load_ps(c), std::bit_cast<__m512i>(rounded), _mm512_load_ps(c + 16)));
+  };
+  const V f = fma(fma(fma(coefficient(3), r, coefficient(2)), r, coefficient(1)), r, coefficient(0));
+  return of_bits(to_bits(f) ^ (to_bits(x) & 0x80000000u)) + 0.5f;
+}
+
+}  // namespace detail
+#endif
+
+/// gelu for results in bf16, cheaper: the error is at most 2^-18 |x|, and a bf16 near x is off by up to 2^-9 |x|.
+inline simd::Vec<float> gelu_for_bf16(simd::Vec<float> x) {
+#if defined(__AVX512F__)
+  return x * detail::half_plus_odd(x, detail::kNormal);
+#else
+  for (int l = 0; l < simd::kLanes<float>; ++l) x[l] = gelu(x[l]);
+  return x;
+#endif
+}
+/// gelu_slope for results in bf16, with an error of at most 2^-16.
+inline simd::Vec<float> gelu_slope_for_bf16(simd::Vec<float> x) {
+#if defined(__AVX512F__)
+  return detail::half_plus_odd(x, detail::kGeluSlope);
+#else
+  for (int l = 0; l < simd::kLanes<float>; ++l) x[l] = gelu_slope(x[l]);
+  return x;
+#endif
+}
+
 inline double exp(double x) { return std::exp(x); }
 inline double exp_weight(double x) { return std::exp(x); }
 inline simd::Vec<double> exp_weight(simd::Vec<double> x) {

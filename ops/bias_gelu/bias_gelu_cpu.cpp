@@ -1,6 +1,7 @@
 #include <algorithm>
 
 #include "core/parallel.h"
+#include "core/reduce_row.h"
 #include "core/vector_math.h"
 #include "ops/bias_gelu/bias_gelu_kernels.h"
 
@@ -10,11 +11,26 @@ namespace {
 template <class T>
 void forward_row(const T* x, const T* bias, T* __restrict y, int64_t n) {
   using A = accumulate_t<T>;
-  for (int64_t i = 0; i < n; ++i) y[i] = T(vm::gelu(A(x[i]) + A(bias[i])));
+  if constexpr (std::is_same_v<T, bf16>) {
+    const auto f = [](auto v, auto b) { return vm::gelu_for_bf16(v + b); };
+    map_row<float>(n, 0.0f, f, y, x, bias);
+  } else {
+    for (int64_t i = 0; i < n; ++i) y[i] = T(vm::gelu(A(x[i]) + A(bias[i])));
+  }
 }
 template <class T, class A = accumulate_t<T>>
 void backward_row(const T* x, const T* bias, const T* dy, T* __restrict dx, A* __restrict sum, int64_t n) {
-  for (int64_t i = 0; i < n; ++i) {
+  int64_t i = 0;
+  if constexpr (std::is_same_v<T, bf16>) {
+    constexpr int64_t kLanes = simd::kLanes<float>;
+    for (; i + kLanes <= n; i += kLanes) {
+      const auto v = simd::load_as<float>(x + i) + simd::load_as<float>(bias + i);
+      const auto d = simd::load_as<float>(dy + i) * vm::gelu_slope_for_bf16(v);
+      simd::store_as<float>(dx + i, d);
+      simd::store(sum + i, simd::load(sum + i) + d);
+    }
+  }
+  for (; i < n; ++i) {
     const A d = A(dy[i]) * vm::gelu_slope(A(x[i]) + A(bias[i]));
     dx[i] = T(d);
     sum[i] += d;

@@ -130,19 +130,31 @@ void check_all(uint32_t step) {
     return std::isnan(exact) || std::isnan(got) ? (std::isnan(exact) && std::isnan(got) ? 0 : kHuge)
                                                 : std::fabs(double(got) - exact) / unit;
   };
+  const auto gelu_error = [&](double unit) {
+    return [=](float got, double x) {
+      if (std::isinf(x)) return x > 0 ? (double(got) == x ? 0 : kHuge) : (std::isnan(got) ? 0 : kHuge);
+      return absolute(got, x * normal_reference(x), std::max(unit * std::fabs(x), 0x1p-149));
+    };
+  };
   report("gelu",
          worst_of(
-             step, [](float x) { return vm::gelu(x); },
-             [&](float got, double x) {
-               if (std::isinf(x)) return x > 0 ? (double(got) == x ? 0 : kHuge) : (std::isnan(got) ? 0 : kHuge);
-               return absolute(got, x * normal_reference(x), std::max(0x1p-24 * std::fabs(x), 0x1p-149));
-             }),
+             step, [](float x) { return vm::gelu(x); }, gelu_error(0x1p-24)),
          2);
   report("gelu_slope",
          worst_of(
              step, [](float x) { return vm::gelu_slope(x); },
              [&](float got, double x) { return absolute(got, slope_reference(x), 0x1p-24); }),
          3);
+  // And in units of 2^-18 |x| and 2^-16.
+  report("for bf16",
+         worst_of(
+             step, [](float x) { return vm::gelu_for_bf16(simd::broadcast(x))[0]; }, gelu_error(0x1p-18)),
+         1);
+  report("its slope",
+         worst_of(
+             step, [](float x) { return vm::gelu_slope_for_bf16(simd::broadcast(x))[0]; },
+             [&](float got, double x) { return absolute(got, slope_reference(x), 0x1p-16); }),
+         1);
 }
 
 }  // namespace
