@@ -34,9 +34,10 @@ struct Side {
   int64_t stride;
 };
 
-/// sums[t] = a * right[t] for the row of `Tiles` tiles (1 or 2), where a is one tile high and k pairs long.
+/// sums[t] = a * right[t] for the row of `Tiles` tiles (1 or 2), where a is one tile high and k pairs long; rows of a
+/// tile of sums lie `stride` apart.
 template <int Tiles>
-void multiply(int64_t k, Side a, const Side (&right)[2], float (&sums)[2][kTile * kTile]) {
+void multiply(int64_t k, Side a, const Side (&right)[2], float* const (&sums)[2], int64_t stride) {
   clear<kSum0>();
   if constexpr (Tiles == 2) clear<kSum1>();
   const int64_t whole = k - k % kTile;
@@ -58,31 +59,46 @@ void multiply(int64_t k, Side a, const Side (&right)[2], float (&sums)[2][kTile 
       multiply_add<kSum1, kLeftRest, kRightRest>();
     }
   }
-  store<kSum0>(sums[0], kTile);
-  if constexpr (Tiles == 2) store<kSum1>(sums[1], kTile);
+  store<kSum0>(sums[0], stride);
+  if constexpr (Tiles == 2) store<kSum1>(sums[1], stride);
 }
 
-/// c [height, width] = factor * sums, or += if `accumulate`.
-void add_tile(const float* sums, int64_t height, int64_t width, float* c, int64_t ldc, bool accumulate, float factor) {
+/// What becomes of sums: c = factor * sums, or += if `accumulate`.
+struct Result {
+  float* c;
+  int64_t ldc;
+  bool accumulate;
+  float factor;
+  bool plain() const { return factor == 1 && !accumulate; }
+};
+
+/// For rows [first, height) of a tile whose first `width` columns count; to.c is the place of row 0.
+void add_tile(const float* sums, int64_t first, int64_t height, int64_t width, Result to) {
   const __mmask16 columns = __mmask16((1u << width) - 1);
-  const __m512 scale = _mm512_set1_ps(factor);
-  for (int64_t i = 0; i < height; ++i, sums += kTile, c += ldc) {
-    const __m512 x = _mm512_mul_ps(_mm512_loadu_ps(sums), scale);
-    _mm512_mask_storeu_ps(c, columns, accumulate ? _mm512_add_ps(x, _mm512_maskz_loadu_ps(columns, c)) : x);
+  const __m512 scale = _mm512_set1_ps(to.factor);
+  for (int64_t i = first; i < height; ++i) {
+    float* const c = to.c + i * to.ldc;
+    const __m512 x = _mm512_mul_ps(_mm512_loadu_ps(sums + i * kTile), scale);
+    _mm512_mask_storeu_ps(c, columns, to.accumulate ? _mm512_add_ps(x, _mm512_maskz_loadu_ps(columns, c)) : x);
   }
 }
 
-/// One tile high: c [height, n] = factor * a * b, or +=. `edge` is what b has behind its last whole tile of columns.
-void multiply_rows(int64_t height, int64_t n, int64_t k, Side a, Side b, Side edge, float* c, int64_t ldc,
-                   bool accumulate, float factor) {
-  alignas(64) float sums[2][kTile * kTile];
-  for (int64_t j = 0; j < n; j += 2 * kTile) {
-    const auto from = [&](int64_t first) { return first + kTile <= n ? Side{b.data + first, b.stride} : edge; };
-    const bool two = j + kTile < n;
+/// One tile high: rows [first, height) of it times b, n columns. `edge` is what b has behind its last whole tile of
+/// columns.
+void multiply_rows(int64_t first, int64_t height, int64_t n, int64_t k, Side a, Side b, Side edge, Result to) {
+  alignas(64) float buffer[2][kTile * kTile];
+  for (int64_t j = 0; j < n; j += 2 * kTile, to.c += 2 * kTile) {
+    const auto from = [&](int64_t column) { return column + kTile <= n ? Side{b.data + column, b.stride} : edge; };
+    const bool two = j + kTile < n, direct = to.plain() && j + (two ? 2 : 1) * kTile <= n;
     const Side right[2] = {from(j), two ? from(j + kTile) : edge};
-    two ? multiply<2>(k, a, right, sums) : multiply<1>(k, a, right, sums);
-    add_tile(sums[0], height, std::min(kTile, n - j), c + j, ldc, accumulate, factor);
-    if (two) add_tile(sums[1], height, std::min(kTile, n - j - kTile), c + j + kTile, ldc, accumulate, factor);
+    float* const sums[2] = {direct ? to.c : buffer[0], direct ? to.c + kTile : buffer[1]};
+    const int64_t stride = direct ? to.ldc : kTile;
+    two ? multiply<2>(k, a, right, sums, stride) : multiply<1>(k, a, right, sums, stride);
+    if (direct) continue;
+    add_tile(sums[0], first, height, std::min(kTile, n - j), to);
+    Result beside = to;
+    beside.c += kTile;
+    if (two) add_tile(sums[1], first, height, std::min(kTile, n - j - kTile), beside);
   }
 }
 
@@ -96,15 +112,15 @@ void multiply_slice(int64_t m, int64_t n, int64_t k, const Bf16Pair* a, Strides2
       std::copy_n(b.data + p * b.stride + n - width, width, edge + p * kTile);
     }
   configure(std::min(m, kTile), k % kTile);
-  for (int64_t i = 0; i < m; i += kTile) {
-    const int64_t height = std::min(kTile, m - i);
-    if (i > 0 && height < kTile) configure(height, k % kTile);
+  for (int64_t begin = 0; begin < m; begin += kTile) {
+    // The last tile starts earlier, so that all have one height: sizes are slow to change.
+    const int64_t i = std::max<int64_t>(0, std::min(begin, m - kTile)), height = std::min(kTile, m);
     Side left{a + i * sa.row, sa.row};
     if (sa.column != 1) {
       transpose_small(k, height, left.data, sa.column, rows, kDepth);
       left = {rows, kDepth};
     }
-    multiply_rows(height, n, k, left, b, {edge, kTile}, c + i * ldc, ldc, accumulate, factor);
+    multiply_rows(begin - i, height, n, k, left, b, {edge, kTile}, {c + i * ldc, ldc, accumulate, factor});
   }
   release();
 }

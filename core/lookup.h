@@ -5,10 +5,12 @@
 
 namespace vitrine {
 
-/// y_j += table[ids_j] for j < n. Every id is in [0, size), and y lies outside of the table. A float table of up to 64
-/// entries is read from registers.
+/// y_j += table[lead_id] for j < lead, which is at most 16, and y_{lead + j} += table[ids_j] for j < n. Every id is in
+/// [0, size), and y lies outside of the table. A float table of up to 64 entries is read from registers, and y is
+/// written in whole vectors from its start on, as an aligned row will be read.
 template <class T>
-inline void add_lookup(const T* table, [[maybe_unused]] int64_t size, const int32_t* ids, int64_t n, T* __restrict y) {
+inline void add_lookup(const T* table, [[maybe_unused]] int64_t size, int64_t lead, int32_t lead_id, const int32_t* ids,
+                       int64_t n, T* __restrict y) {
 #if defined(__AVX512F__)
   if constexpr (sizeof(T) == 4) {
     if (size <= 64) {
@@ -23,18 +25,26 @@ inline void add_lookup(const T* table, [[maybe_unused]] int64_t size, const int3
         const __m512 low = _mm512_permutex2var_ps(t0, id, t1), high = _mm512_permutex2var_ps(t2, id, t3);
         return _mm512_mask_blend_ps(_mm512_test_epi32_mask(id, upper), low, high);
       };
-      for (; n >= 16; n -= 16, ids += 16, y += 16)
-        _mm512_storeu_ps(y, _mm512_add_ps(_mm512_loadu_ps(y), select(_mm512_loadu_si512(ids))));
-      if (n > 0) {
-        const __mmask16 first = __mmask16((1u << n) - 1);
-        const __m512 sum = _mm512_add_ps(_mm512_maskz_loadu_ps(first, y), select(_mm512_maskz_loadu_epi32(first, ids)));
-        _mm512_mask_storeu_ps(y, first, sum);
+      const auto add = [&](__mmask16 there, __m512i id) {
+        _mm512_mask_storeu_ps(y, there, _mm512_add_ps(_mm512_maskz_loadu_ps(there, y), select(id)));
+        y += 16, n -= 16;
+      };
+      const auto first_of = [](int64_t count) { return __mmask16(count < 16 ? (1u << count) - 1 : 0xFFFF); };
+      n += lead;
+      if (lead > 0) {
+        const __mmask16 there = first_of(n), leading = first_of(lead);
+        const __m512i id = _mm512_maskz_expandloadu_epi32(there & ~leading, ids);
+        add(there, _mm512_mask_set1_epi32(id, leading, lead_id));
+        ids += 16 - lead;
       }
+      for (; n >= 16; ids += 16) add(0xFFFF, _mm512_loadu_si512(ids));
+      if (n > 0) add(first_of(n), _mm512_maskz_loadu_epi32(first_of(n), ids));
       return;
     }
   }
 #endif
-  for (int64_t j = 0; j < n; ++j) y[j] += table[ids[j]];
+  for (int64_t j = 0; j < lead; ++j) y[j] += table[lead_id];
+  for (int64_t j = 0; j < n; ++j) y[lead + j] += table[ids[j]];
 }
 
 }  // namespace vitrine

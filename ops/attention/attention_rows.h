@@ -223,6 +223,11 @@ void backward_head(const AttentionInputs& in, const Terms& terms, int64_t bh, co
     load_rows<T>(matrix<T>(in.q, b, h), at, rows, d, q);
     gemm_small(rows, key_columns, e, q, {e, 1}, k_t, stride, p, stride, false, A(in.scale));
     gemm_small(rows, value_columns, e, g, {e, 1}, v_t, stride, ds, stride, false);
+    // A row late, as vectors that straddle others wait until those are stored.
+    const auto sum_row = [&](int64_t i) {
+      if (head.needs_dv) head.sum_weights(p + i * stride, at + i);
+      head.sum_scores(ds + i * stride, at + i);
+    };
     for (int64_t i = 0; i < rows; ++i) {
       A *p_row = p + i * stride, *ds_row = ds + i * stride;
       prefetch_row(to.dq, at + i, queries, d);
@@ -234,9 +239,9 @@ void backward_head(const AttentionInputs& in, const Terms& terms, int64_t bh, co
       head.add_products(ds_row, at + i);
       backward_row(in, first + i, keys, padded, lse[first + i], delta[first + i], p_row, ds_row);
       if (to.dbias) store_row(ds_row, A(1), keys, to.dbias + (at + i) * keys, 1);
-      if (head.needs_dv) head.sum_weights(p_row, at + i);
-      head.sum_scores(ds_row, at + i);
+      if (i > 0) sum_row(i - 1);
     }
+    sum_row(rows - 1);
     // Of p only sums over rows are needed, which leaves room for those of ds: a row below. Blocks have an even number
     // of rows, so this one exists below the last row too.
     const auto p_t = weights_by_rows<T>(p, rows, all_values, stride, p);

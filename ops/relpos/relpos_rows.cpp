@@ -64,6 +64,7 @@ RelposRows<A>::RelposRows(const RelposIndex& index, bool mirrored)
     for (int64_t m = 0; m < strip; ++m)
       for (int64_t kc = 0; kc < w; ++kc) strips_.push_back(id(m, first + kc));
   }
+  if (is_separable && w <= kLanes) find_segments();
 }
 
 template <class A>
@@ -75,6 +76,105 @@ void RelposRows<A>::add_pieces(const int32_t* ids) {
     pieces_.back().lanes |= 1u << lane;
     if (lane == kLanes - 1 || c == width_ - 1) starts_.push_back(int(pieces_.size()));
   }
+}
+
+/// Sums of neighbouring row ids must not meet in put_segments, which goes through these ids upwards.
+template <class A>
+void RelposRows<A>::find_segments() {
+  if constexpr (std::is_same_v<A, float> && kLanes == 16) {
+    int32_t closest = INT32_MAX;
+    for (size_t m = 1; m < row_ids_.size(); ++m) {
+      const int32_t apart = row_ids_[m] - row_ids_[m - 1];
+      if (row_ids_.front() > row_ids_.back() ? apart > 0 : apart < 0) return;
+      if (apart != 0) closest = std::min(closest, std::abs(apart));
+    }
+    std::vector<Segments> all(static_cast<size_t>(width_));
+    for (int64_t column = 0; column < width_; ++column) {
+      const size_t first = size_t(starts_[size_t(column)]), last = size_t(starts_[size_t(column) + 1]);
+      Segments& to = all[size_t(column)];
+      const auto [least, most] = std::minmax_element(pieces_.begin() + int64_t(first), pieces_.begin() + int64_t(last),
+                                                     [](const Piece& x, const Piece& y) { return x.id < y.id; });
+      if (most->id - least->id >= std::min<int32_t>(kLanes, closest)) return;
+      to.first_id = least->id;
+      for (size_t p = first; p < last; ++p) {
+        const Piece& piece = pieces_[p];
+        const uint32_t lane = uint32_t(piece.id - to.first_id);
+        if (to.there >> lane & 1) return;  // two pieces of one id
+        to.there |= 1u << lane, to.order[lane] = piece.first;
+        for (int k = 0; 1 << k < piece.last - piece.first; ++k) {
+          to.within[size_t(k)] |= piece.lanes & piece.lanes >> (1 << k);
+          steps_ = std::max(steps_, k + 1);
+        }
+      }
+    }
+    segments_ = std::move(all);
+  }
+}
+
+template <class A>
+void RelposRows<A>::put_sums(int64_t i, const A* x, A* sums) const {
+  std::fill_n(sums, buckets_, A(0));
+  if (i < skip_ || segments_.empty()) return add_sums(i, x, sums);
+#if defined(__AVX512F__)
+  if constexpr (std::is_same_v<A, float>) {
+    switch (steps_) {
+      case 0:
+        put_segments<0>(i - skip_, x + skip_, sums);
+        break;
+      case 1:
+        put_segments<1>(i - skip_, x + skip_, sums);
+        break;
+      case 2:
+        put_segments<2>(i - skip_, x + skip_, sums);
+        break;
+      case 3:
+        put_segments<3>(i - skip_, x + skip_, sums);
+        break;
+      default:
+        put_segments<4>(i - skip_, x + skip_, sums);
+    }
+    for (int64_t j = 0; j < skip_; ++j) sums[buckets_ - 1] += x[j];
+  }
+#endif
+}
+
+/// Grid rows with one row id are added up as vectors first; then each piece. Sums are stored a vector at a time, from
+/// the lowest row id up: the zeros behind those of one are where those of the next come, and nothing is read back.
+template <class A>
+template <int kSteps>
+void RelposRows<A>::put_segments(int64_t cell, const A* x, A* sums) const {
+#if defined(__AVX512F__)
+  const Segments& how = segments_[size_t(cells_[size_t(cell)].column)];
+  const int32_t* row_id = row_ids(cell);
+  const bool down = row_id[0] > row_id[height_ - 1];
+  const int64_t step = down ? -1 : 1, width = width_;
+  const int n = int(width);
+  const __m512i order = _mm512_loadu_si512(how.order.data());
+  std::array<__mmask16, 4> within;
+  for (size_t k = 0; k < 4; ++k) within[k] = __mmask16(how.within[k]);
+  const auto add_behind = [&]<int kLane>(__m512 v, std::integral_constant<int, kLane>, __mmask16 mask) {
+    const __m512i bits = _mm512_castps_si512(v);
+    return _mm512_add_ps(v, _mm512_castsi512_ps(_mm512_maskz_alignr_epi32(mask, bits, bits, kLane)));
+  };
+  const int32_t* id = row_id + (down ? height_ - 1 : 0);
+  const A* row = x + (down ? height_ - 1 : 0) * width;
+  const int64_t first = how.first_id, buckets = buckets_;
+  for (int64_t left = height_; left > 0;) {
+    const int32_t of_run = *id;
+    auto sum = simd::load_first(row, n);
+    for (--left, id += step, row += step * width; left > 0 && *id == of_run; --left, id += step, row += step * width)
+      sum += simd::load_first(row, n);
+    auto v = std::bit_cast<__m512>(sum);
+    if constexpr (kSteps > 0) v = add_behind(v, std::integral_constant<int, 1>(), within[0]);
+    if constexpr (kSteps > 1) v = add_behind(v, std::integral_constant<int, 2>(), within[1]);
+    if constexpr (kSteps > 2) v = add_behind(v, std::integral_constant<int, 4>(), within[2]);
+    if constexpr (kSteps > 3) v = add_behind(v, std::integral_constant<int, 8>(), within[3]);
+    const int64_t at = of_run + first;
+    simd::store_first(sums + at,
+                      std::bit_cast<simd::Vec<A>>(_mm512_maskz_permutexvar_ps(__mmask16(how.there), order, v)),
+                      int(std::min<int64_t>(kLanes, buckets - at)));
+  }
+#endif
 }
 
 namespace {

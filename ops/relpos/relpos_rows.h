@@ -28,16 +28,23 @@ class RelposRows {
 
   /// y_j += table[id(i, j)] for all keys. y lies outside of the table.
   void add_lookup(int64_t i, const A* table, A* y) const {
-    const int64_t extra = i < skip_ ? keys() : skip_;
-    for (int64_t j = 0; j < extra; ++j) y[j] += table[buckets_ - 1];
+    const int64_t lead = i < skip_ || skip_ > 16 ? 0 : skip_, alone = i < skip_ ? keys() : skip_ - lead;
+    for (int64_t j = 0; j < alone; ++j) y[j] += table[buckets_ - 1];
     if (i < skip_) return;
-    y += skip_;
-    for (int64_t r = 0; r < height_; r += run_rows_, y += run_rows_ * width_)
-      vitrine::add_lookup(table, buckets_, window(i, r), run_rows_ * width_, y);
+    y += alone;
+    const int32_t extra = int32_t(buckets_ - 1);
+    const int64_t cells = run_rows_ * width_;
+    vitrine::add_lookup(table, buckets_, lead, extra, window(i, 0), cells, y);
+    y += lead + cells;
+    for (int64_t r = run_rows_; r < height_; r += run_rows_, y += cells)
+      vitrine::add_lookup(table, buckets_, 0, extra, window(i, r), cells, y);
   }
 
   /// sums[id(i, j)] += x_j for all keys, in an order that depends on the index and i alone.
   void add_sums(int64_t i, const A* x, A* sums) const;
+
+  /// sums[id(i, j)] = the sum of x_j over the keys of that id, 0 where it has none; sums [buckets].
+  void put_sums(int64_t i, const A* x, A* sums) const;
 
   /// Elements of a row with a value per key in the layout of add_columns: grid rows padded to whole vectors, so that no
   /// two of them share one, then the extra tokens, padded too.
@@ -67,6 +74,15 @@ class RelposRows {
     int count;
   };
   struct Places;
+  /// The pieces of a query column whose grid rows fit a vector, as steps that add them up: in step k a lane adds the
+  /// one 2^k behind it, where both are `within` a piece. Then its sum stands in its first lane, and `order` brings it
+  /// to lane id - first_id, if one is there.
+  struct Segments {
+    std::array<uint32_t, 4> within{};
+    std::array<int32_t, size_t(kLanes)> order{};
+    uint32_t there = 0;
+    int32_t first_id = 0;
+  };
   struct Cell {
     int32_t row, column;
   };
@@ -90,14 +106,19 @@ class RelposRows {
   }
   void add_pieces(const int32_t* ids);
   void add_separable_sums(int64_t cell, const A* x, A* sums) const;
+  void find_segments();
+  template <int kSteps>
+  void put_segments(int64_t cell, const A* x, A* sums) const;
 
   int64_t height_, width_, skip_, buckets_, padded_width_, padded_keys_;
-  int64_t run_rows_;              ///< grid rows whose ids lie behind each other: all, or one if wide
-  std::vector<Cell> cells_;       ///< of each query, as divisions would take a good part of a row's time
-  std::vector<int32_t> strips_;   ///< if wide, [2 height - 1, 2 width - 1]
-  std::vector<int32_t> row_ids_;  ///< by key row - query row + height - 1; empty if not separable, or wide
-  std::vector<Piece> pieces_;     ///< by query column and vector of columns,
-  std::vector<int> starts_;       ///< which begin here
+  int64_t run_rows_;                ///< grid rows whose ids lie behind each other: all, or one if wide
+  std::vector<Cell> cells_;         ///< of each query, as divisions would take a good part of a row's time
+  std::vector<int32_t> strips_;     ///< if wide, [2 height - 1, 2 width - 1]
+  std::vector<int32_t> row_ids_;    ///< by key row - query row + height - 1; empty if not separable, or wide
+  std::vector<Piece> pieces_;       ///< by query column and vector of columns,
+  std::vector<int> starts_;         ///< which begin here
+  std::vector<Segments> segments_;  ///< by query column; empty where put_sums has to go by add_sums
+  int steps_ = 0;                   ///< of all of them
 };
 
 /// An index and its mirror.

@@ -190,9 +190,8 @@ class RpeTerms<T, A>::Head {
   /// Behind a row x: its sums over the keys of each bucket.
   void sum_behind(A* x, int64_t i) const {
     A* sums = x + call_.keys;
-    std::fill_n(sums, call_.buckets, A(0));
     for (const RelposRows<A>* rows : call_.rows) {
-      rows->add_sums(i, x, sums);
+      rows->put_sums(i, x, sums);
       sums += rows->buckets();
     }
   }

@@ -10,15 +10,18 @@ TEST_CASE("add_lookup for tables of any size and rows of any length", "[unit]") 
     for (int64_t size : {1, 15, 16, 17, 32, 33, 50, 63, 64, 65, 130}) {
       std::vector<T> table(static_cast<size_t>(size));
       for (size_t t = 0; t < table.size(); ++t) table[t] = T(3 * t + 1);
-      for (int64_t n : {0, 1, 15, 16, 17, 40}) {
-        std::vector<int32_t> ids;
-        for (int64_t j = 0; j < n; ++j) ids.push_back(int32_t((7 * j + size - 1) % size));
-        std::vector<T> y(size_t(n) + 1, T(5)), expected = y;
-        for (size_t j = 0; j < ids.size(); ++j) expected[j] += table[size_t(ids[j])];
-        add_lookup(table.data(), size, ids.data(), n, y.data());
-        INFO("size " << size << ", length " << n);
-        CHECK(y == expected);
-      }
+      for (int64_t n : {0, 1, 15, 16, 17, 40})
+        for (int64_t lead : {0, 1, 2, 15, 16}) {
+          std::vector<int32_t> ids;
+          for (int64_t j = 0; j < n; ++j) ids.push_back(int32_t((7 * j + size - 1) % size));
+          const int32_t lead_id = int32_t(size / 2);
+          std::vector<T> y(size_t(lead + n) + 1, T(5)), expected = y;
+          for (int64_t j = 0; j < lead + n; ++j)
+            expected[size_t(j)] += table[size_t(j < lead ? lead_id : ids[size_t(j - lead)])];
+          add_lookup(table.data(), size, lead, lead_id, ids.data(), n, y.data());
+          INFO("size " << size << ", length " << n << " behind " << lead);
+          CHECK(y == expected);
+        }
     }
   };
   check(float());

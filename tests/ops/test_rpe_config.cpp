@@ -114,20 +114,25 @@ void check_rows(const RelposIndex& index, bool mirrored) {
   for (int64_t i = 0; i < n; ++i) {
     std::vector<A> lookup = x, column = x, sums = table, column_sums = columns;
     auto expected_lookup = lookup, expected_column = column, expected_sums = sums, expected_column_sums = column_sums;
+    std::vector<A> put(size_t(buckets) + 1, A(7)), expected_put = put;  // with a number behind it that stays
+    std::fill_n(expected_put.begin(), buckets, A(0));
     for (int64_t j = 0; j < n; ++j) {
       const size_t t = id(i, j), k = size_t(j), cell = t * size_t(padded) + at[k];
       expected_lookup[k] += table[t];
       expected_sums[t] += x[k];
+      expected_put[t] += x[k];
       expected_column[k] += columns[cell];
       expected_column_sums[cell] += x[k];
     }
     rows.add_lookup(i, table.data(), lookup.data());
     rows.add_sums(i, x.data(), sums.data());
+    rows.put_sums(i, x.data(), put.data());
     rows.add_columns(i, columns.data(), column.data());
     rows.add_column_sums(i, x.data(), column_sums.data());
     INFO("query " << i);
     CHECK(lookup == expected_lookup);
     CHECK(sums == expected_sums);
+    CHECK(put == expected_put);
     CHECK(column == expected_column);
     CHECK(column_sums == expected_column_sums);
   }
