@@ -6,8 +6,9 @@
 namespace vitrine {
 
 /// y_j += table[lead_id] for j < lead, which is at most 16, and y_{lead + j} += table[ids_j] for j < n. Every id is in
-/// [0, size), and y lies outside of the table. A float table of up to 64 entries is read from registers, and y is
-/// written in whole vectors from its start on, as an aligned row will be read.
+/// [0, size). A float table of up to 64 entries is read from registers, and y is written in whole vectors from its
+/// start on, the way it will be read: a load waits for a store that is narrower or masked. So y has room for whole
+/// vectors, whose rest stays as it is, and may hold the table there. Other tables lie outside of y.
 template <class T>
 inline void add_lookup(const T* table, [[maybe_unused]] int64_t size, int64_t lead, int32_t lead_id, const int32_t* ids,
                        int64_t n, T* __restrict y) {
@@ -26,7 +27,7 @@ inline void add_lookup(const T* table, [[maybe_unused]] int64_t size, int64_t le
         return _mm512_mask_blend_ps(_mm512_test_epi32_mask(id, upper), low, high);
       };
       const auto add = [&](__mmask16 there, __m512i id) {
-        _mm512_mask_storeu_ps(y, there, _mm512_add_ps(_mm512_maskz_loadu_ps(there, y), select(id)));
+        _mm512_storeu_ps(y, _mm512_mask_add_ps(_mm512_loadu_ps(y), there, _mm512_loadu_ps(y), select(id)));
         y += 16, n -= 16;
       };
       const auto first_of = [](int64_t count) { return __mmask16(count < 16 ? (1u << count) - 1 : 0xFFFF); };

@@ -55,21 +55,29 @@ void bias_and_mask(A* s, int64_t keys, Matrix<const T> bias, Matrix<const bool> 
   }
 }
 
-/// s_j = exp(s_j - m), m = max_j s_j (0 for a row that sees no key), over a padded row; returns the sum and sets m.
+/// s_j = exp(s_j - m), m = max_j s_j (0 for a row that sees no key), 0 behind the keys of a padded row; returns the sum
+/// and sets m.
 template <class A>
 A exponentiate(A* s, int64_t keys, int64_t padded, A& m) {
-  std::fill(s + keys, s + padded, -A(INFINITY));
-  auto largest = simd::broadcast(-A(INFINITY));
-  for (int64_t j = 0; j < padded; j += simd::kLanes<A>) largest = simd::max(largest, simd::load(s + j));
+  constexpr int64_t kLanes = simd::kLanes<A>;
+  const int64_t left = keys % kLanes, whole = keys - left;
+  simd::Vec<A> end =
+      simd::broadcast(-A(INFINITY));  // the last keys, in a register: a load would wait for narrow stores
+  if (left) end = simd::lanes_below<A>(int(left)) ? simd::load(s + whole) : end;
+  auto largest = end;
+  for (int64_t j = 0; j < whole; j += kLanes) largest = simd::max(largest, simd::load(s + j));
   m = simd::horizontal_max<A>(largest);
   if (m == -A(INFINITY)) m = 0;
   const A shift = m;  // which no store below can be to
   simd::Vec<A> sums{};
-  for (int64_t j = 0; j < padded; j += simd::kLanes<A>) {
-    const simd::Vec<A> weights = vm::exp_weight(simd::load(s + j) - shift);
+  const auto weigh = [&](int64_t j, simd::Vec<A> x) {
+    const simd::Vec<A> weights = vm::exp_weight(x - shift);
     simd::store(s + j, weights);
     sums += weights;
-  }
+  };
+  for (int64_t j = 0; j < whole; j += kLanes) weigh(j, simd::load(s + j));
+  if (left) weigh(whole, end);
+  for (int64_t j = round_up(keys, kLanes); j < padded; j += kLanes) simd::store(s + j, simd::Vec<A>{});
   return simd::horizontal_sum<A>(sums);
 }
 

@@ -113,27 +113,15 @@ void RelposRows<A>::find_segments() {
 
 template <class A>
 void RelposRows<A>::put_sums(int64_t i, const A* x, A* sums) const {
-  std::fill_n(sums, buckets_, A(0));
+  for (int64_t t = 0; t < buckets_; t += kLanes)  // vectors, as a call of memset costs more than a few buckets
+    simd::store_first(sums + t, simd::Vec<A>{}, int(std::min(kLanes, buckets_ - t)));
   if (i < skip_ || segments_.empty()) return add_sums(i, x, sums);
 #if defined(__AVX512F__)
   if constexpr (std::is_same_v<A, float>) {
-    switch (steps_) {
-      case 0:
-        put_segments<0>(i - skip_, x + skip_, sums);
-        break;
-      case 1:
-        put_segments<1>(i - skip_, x + skip_, sums);
-        break;
-      case 2:
-        put_segments<2>(i - skip_, x + skip_, sums);
-        break;
-      case 3:
-        put_segments<3>(i - skip_, x + skip_, sums);
-        break;
-      default:
-        put_segments<4>(i - skip_, x + skip_, sums);
-    }
-    for (int64_t j = 0; j < skip_; ++j) sums[buckets_ - 1] += x[j];
+    with_constant<4>(steps_, [&](auto steps) { put_segments(i - skip_, x + skip_, sums, steps); });
+    A extra = 0;
+    for (int64_t j = 0; j < skip_; ++j) extra += x[j];
+    if (skip_ > 0) sums[buckets_ - 1] = extra;  // not +=, which would wait for the vectors before it
   }
 #endif
 }
@@ -141,8 +129,8 @@ void RelposRows<A>::put_sums(int64_t i, const A* x, A* sums) const {
 /// Grid rows with one row id are added up as vectors first; then each piece. Sums are stored a vector at a time, from
 /// the lowest row id up: the zeros behind those of one are where those of the next come, and nothing is read back.
 template <class A>
-template <int kSteps>
-void RelposRows<A>::put_segments(int64_t cell, const A* x, A* sums) const {
+template <class Steps>
+void RelposRows<A>::put_segments(int64_t cell, const A* x, A* sums, Steps steps) const {
 #if defined(__AVX512F__)
   const Segments& how = segments_[size_t(cells_[size_t(cell)].column)];
   const int32_t* row_id = row_ids(cell);
@@ -165,10 +153,10 @@ void RelposRows<A>::put_segments(int64_t cell, const A* x, A* sums) const {
     for (--left, id += step, row += step * width; left > 0 && *id == of_run; --left, id += step, row += step * width)
       sum += simd::load_first(row, n);
     auto v = std::bit_cast<__m512>(sum);
-    if constexpr (kSteps > 0) v = add_behind(v, std::integral_constant<int, 1>(), within[0]);
-    if constexpr (kSteps > 1) v = add_behind(v, std::integral_constant<int, 2>(), within[1]);
-    if constexpr (kSteps > 2) v = add_behind(v, std::integral_constant<int, 4>(), within[2]);
-    if constexpr (kSteps > 3) v = add_behind(v, std::integral_constant<int, 8>(), within[3]);
+    if (steps > 0) v = add_behind(v, std::integral_constant<int, 1>(), within[0]);
+    if (steps > 1) v = add_behind(v, std::integral_constant<int, 2>(), within[1]);
+    if (steps > 2) v = add_behind(v, std::integral_constant<int, 4>(), within[2]);
+    if (steps > 3) v = add_behind(v, std::integral_constant<int, 8>(), within[3]);
     const int64_t at = of_run + first;
     simd::store_first(sums + at,
                       std::bit_cast<simd::Vec<A>>(_mm512_maskz_permutexvar_ps(__mmask16(how.there), order, v)),

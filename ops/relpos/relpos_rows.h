@@ -26,18 +26,20 @@ class RelposRows {
 
   int64_t buckets() const { return buckets_; }
 
-  /// y_j += table[id(i, j)] for all keys. y lies outside of the table.
+  /// y_j += table[id(i, j)] for all keys. y has room for whole vectors, and may hold the table behind the keys
+  /// (core/lookup.h).
   void add_lookup(int64_t i, const A* table, A* y) const {
-    const int64_t lead = i < skip_ || skip_ > 16 ? 0 : skip_, alone = i < skip_ ? keys() : skip_ - lead;
-    for (int64_t j = 0; j < alone; ++j) y[j] += table[buckets_ - 1];
-    if (i < skip_) return;
-    y += alone;
+    const bool together = i >= skip_ && !wide() && skip_ <= 16;
     const int32_t extra = int32_t(buckets_ - 1);
-    const int64_t cells = run_rows_ * width_;
-    vitrine::add_lookup(table, buckets_, lead, extra, window(i, 0), cells, y);
-    y += lead + cells;
-    for (int64_t r = run_rows_; r < height_; r += run_rows_, y += cells)
-      vitrine::add_lookup(table, buckets_, 0, extra, window(i, r), cells, y);
+    if (together) return vitrine::add_lookup(table, buckets_, skip_, extra, window(i, 0), height_ * width_, y);
+    const int64_t alone = i < skip_ ? keys() : skip_;
+    for (int64_t j = 0; j < alone; ++j) y[j] += table[extra];
+    if (i < skip_) return;
+    y += skip_;
+    for (int64_t r = 0; r < height_; r += run_rows_) {
+      const int32_t* ids = window(i, r);
+      for (int64_t c = 0; c < run_rows_ * width_; ++c) *y++ += table[*ids++];
+    }
   }
 
   /// sums[id(i, j)] += x_j for all keys, in an order that depends on the index and i alone.
@@ -107,8 +109,8 @@ class RelposRows {
   void add_pieces(const int32_t* ids);
   void add_separable_sums(int64_t cell, const A* x, A* sums) const;
   void find_segments();
-  template <int kSteps>
-  void put_segments(int64_t cell, const A* x, A* sums) const;
+  template <class Steps>
+  void put_segments(int64_t cell, const A* x, A* sums, Steps steps) const;
 
   int64_t height_, width_, skip_, buckets_, padded_width_, padded_keys_;
   int64_t run_rows_;                ///< grid rows whose ids lie behind each other: all, or one if wide

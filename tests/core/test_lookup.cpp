@@ -15,7 +15,7 @@ TEST_CASE("add_lookup for tables of any size and rows of any length", "[unit]") 
           std::vector<int32_t> ids;
           for (int64_t j = 0; j < n; ++j) ids.push_back(int32_t((7 * j + size - 1) % size));
           const int32_t lead_id = int32_t(size / 2);
-          std::vector<T> y(size_t(lead + n) + 1, T(5)), expected = y;
+          std::vector<T> y(size_t(lead + n + 16), T(5)), expected = y;
           for (int64_t j = 0; j < lead + n; ++j)
             expected[size_t(j)] += table[size_t(j < lead ? lead_id : ids[size_t(j - lead)])];
           add_lookup(table.data(), size, lead, lead_id, ids.data(), n, y.data());

@@ -113,6 +113,7 @@ void check_rows(const RelposIndex& index, bool mirrored) {
     if (place[p] > 0) at[size_t(place[p]) - 1] = p;
   for (int64_t i = 0; i < n; ++i) {
     std::vector<A> lookup = x, column = x, sums = table, column_sums = columns;
+    lookup.resize(size_t(n + 16), A(5));
     auto expected_lookup = lookup, expected_column = column, expected_sums = sums, expected_column_sums = column_sums;
     std::vector<A> put(size_t(buckets) + 1, A(7)), expected_put = put;  // with a number behind it that stays
     std::fill_n(expected_put.begin(), buckets, A(0));
@@ -157,7 +158,7 @@ TEST_CASE("the buckets in use are those of the ids, and the view of them agrees"
         // A table that holds the ids of the whole index gives them back.
         const std::vector<float> table(used.ids.begin(), used.ids.end());
         for (int64_t i = 0; i < n; ++i) {
-          std::vector<float> row(static_cast<size_t>(n)), mirrored = row;
+          std::vector<float> row(size_t(n + 16)), mirrored = row;
           view->rows.add_lookup(i, table.data(), row.data());
           view->mirrored.add_lookup(i, table.data(), mirrored.data());
           for (int64_t j = 0; j < n; ++j) {
