@@ -1,31 +1,35 @@
 #include "apps/bench/peak.h"
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <vector>
 
 #include "apps/bench/timing.h"
 #include "core/parallel.h"
 #include "core/tensor.h"
+#include "core/vector_math.h"
 #include "ops/matmul/onednn.h"
 
 namespace vitrine::apps {
 namespace {
 
-/// As wide as the widest registers in use; the compiler splits it where they are narrower.
-using Vector = float __attribute__((vector_size(64)));
-constexpr int kLanes = sizeof(Vector) / sizeof(float);
+using Vector = simd::Vec<float>;
+constexpr int kLanes = simd::kLanes<float>;
 constexpr int kRounds = 9;
 
-/// Runs 12 independent chains of multiply-adds: enough to hide a latency of 4 cycles at 2 (or 4 split) a cycle.
+/// Runs 12 independent chains of multiply-adds: enough to hide a latency of 4 cycles at 2 a cycle. Their starts differ,
+/// or the compiler would make one of them, and each is one instruction whatever the program is compiled with.
 float multiply_add_chains(int64_t steps, float seed) {
   const Vector a = Vector{} + 0.999f, b = Vector{} + seed;
-  Vector c0 = b, c1 = b, c2 = b, c3 = b, c4 = b, c5 = b, c6 = b, c7 = b, c8 = b, c9 = b, c10 = b, c11 = b;
-  for (int64_t i = 0; i < steps; ++i) {
-    c0 = c0 * a + b, c1 = c1 * a + b, c2 = c2 * a + b, c3 = c3 * a + b, c4 = c4 * a + b, c5 = c5 * a + b;
-    c6 = c6 * a + b, c7 = c7 * a + b, c8 = c8 * a + b, c9 = c9 * a + b, c10 = c10 * a + b, c11 = c11 * a + b;
+  std::array<Vector, 12> c;
+  for (size_t i = 0; i < c.size(); ++i) c[i] = b * float(i + 1);
+  for (int64_t s = 0; s < steps; ++s) {
+#pragma GCC unroll 12
+    for (Vector& x : c) x = vm::detail::fma(x, a, b);
   }
-  const Vector sum = c0 + c1 + c2 + c3 + c4 + c5 + c6 + c7 + c8 + c9 + c10 + c11;
+  Vector sum{};
+  for (const Vector& x : c) sum += x;
   return sum[0] + sum[kLanes - 1];
 }
 
