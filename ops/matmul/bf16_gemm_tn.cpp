@@ -60,7 +60,7 @@ struct Part {
 
 bool has_dot_product() {
 #if defined(__AVX512BF16__)
-  return !amx::usable();  // with tiles, oneDNN's product is faster
+  return !amx::usable();  // with tiles, tile_gemm is faster
 #else
   return false;
 #endif

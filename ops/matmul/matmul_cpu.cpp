@@ -6,8 +6,8 @@
 #include "ops/matmul/onednn.h"
 #include "ops/matmul/tile_gemm.h"
 
-// The CPU's products, described once: oneDNN, or our own for the gradient of a bf16 weight; plain blocked loops for
-// every dtype.
+// The CPU's products, described once: oneDNN, or our own for bf16 where there are tiles, and for the gradient of a bf16
+// weight; plain blocked loops for every dtype.
 namespace vitrine::ops {
 namespace {
 

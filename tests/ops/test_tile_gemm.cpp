@@ -1,10 +1,9 @@
-#include "ops/matmul/tile_gemm.h"
-
 #include <random>
 #include <vector>
 
 #include "core/amx.h"
 #include "core/float16.h"
+#include "ops/matmul/tile_gemm.h"
 #include "tests/support/catch.h"
 #include "tests/support/threads.h"
 
