@@ -11,7 +11,7 @@ namespace vitrine {
 /// vectors, whose rest stays as it is, and may hold the table there. Other tables lie outside of y.
 template <class T>
 inline void add_lookup(const T* table, [[maybe_unused]] int64_t size, int64_t lead, int32_t lead_id, const int32_t* ids,
-                       int64_t n, T* __restrict y) {
+                       int64_t n, T* y) {
 #if defined(__AVX512F__)
   if constexpr (sizeof(T) == 4) {
     if (size <= 64) {
@@ -27,7 +27,8 @@ inline void add_lookup(const T* table, [[maybe_unused]] int64_t size, int64_t le
         return _mm512_mask_blend_ps(_mm512_test_epi32_mask(id, upper), low, high);
       };
       const auto add = [&](__mmask16 there, __m512i id) {
-        _mm512_storeu_ps(y, _mm512_mask_add_ps(_mm512_loadu_ps(y), there, _mm512_loadu_ps(y), select(id)));
+        const __m512 before = _mm512_loadu_ps(y);
+        _mm512_storeu_ps(y, _mm512_mask_add_ps(before, there, before, select(id)));
         y += 16, n -= 16;
       };
       const auto first_of = [](int64_t count) { return __mmask16(count < 16 ? (1u << count) - 1 : 0xFFFF); };
@@ -44,8 +45,9 @@ inline void add_lookup(const T* table, [[maybe_unused]] int64_t size, int64_t le
     }
   }
 #endif
-  for (int64_t j = 0; j < lead; ++j) y[j] += table[lead_id];
-  for (int64_t j = 0; j < n; ++j) y[lead + j] += table[ids[j]];
+  T* __restrict to = y;  // what is written here is not in the table, so that the loop becomes vectors
+  for (int64_t j = 0; j < lead; ++j) to[j] += table[lead_id];
+  for (int64_t j = 0; j < n; ++j) to[lead + j] += table[ids[j]];
 }
 
 }  // namespace vitrine

@@ -8,8 +8,10 @@ namespace vitrine {
 
 constexpr int kLine = 16;  // elements of 4 bytes in a cache line, to multiples of which rows are padded
 
+/// Parts of `size` in n, the last one smaller or not.
+constexpr int64_t parts(int64_t n, int64_t size) { return (n + size - 1) / size; }
 /// The smallest multiple of `unit` that is at least n.
-constexpr int64_t round_up(int64_t n, int64_t unit) { return (n + unit - 1) / unit * unit; }
+constexpr int64_t round_up(int64_t n, int64_t unit) { return parts(n, unit) * unit; }
 
 /// Elements from one row of `columns` elements to the next: whole lines, an odd number of them, so that the rows of a
 /// column spread over the sets of the first-level cache.

@@ -2,6 +2,7 @@
 #include <cstdint>
 
 #include "core/float16.h"
+#include "core/scratch.h"
 
 namespace vitrine {
 
@@ -21,7 +22,7 @@ class Ahead {
         end_(row_ + rows * x.stride * kSize),
         stride_(x.stride * kSize),
         columns_(x.columns * kSize),
-        share_((rows * ((columns_ + kLineSize - 1) / kLineSize) + shares - 1) / shares) {}
+        share_(parts(rows * parts(columns_, kLineSize), shares)) {}
   void read() {
     next([](const char* line) { __builtin_prefetch(line, 0, 2); });
   }

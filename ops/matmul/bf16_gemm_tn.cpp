@@ -14,8 +14,6 @@ namespace {
 constexpr int64_t kRows = kTileRows<Bf16Pair>, kColumns = kTileColumns<Bf16Pair>;
 constexpr int64_t kDepth = 64;  // pairs of rows that are multiplied at a time
 
-constexpr int64_t parts(int64_t n, int64_t size) { return (n + size - 1) / size; }
-
 /// y [ceil(rows / 2), x.columns] = x [first.., :], pairs of neighbours of a column; behind an odd last row stand zeros.
 void by_rows(Rows x, int64_t first, int64_t rows, Bf16Pair* y, int64_t ldy) {
   for (int64_t p = 0; p < rows; p += 2, y += ldy) {

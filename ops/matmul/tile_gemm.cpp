@@ -25,8 +25,6 @@ constexpr int64_t kSums = kPanel * kPanel;    // floats of a block
 constexpr int64_t kChunkSteps = 8;            // in one go: two panels of them and sums fit the first-level cache
 constexpr int64_t kPartLines = 6 * kPanel;    // of a factor that lies across k, at most, in one go
 
-constexpr int64_t parts(int64_t n, int64_t size) { return (n + size - 1) / size; }
-
 /// One factor: `lines` rows of a, or columns of b, each k elements long. `line` leads from one to the next and `along`
 /// from element to element; one of both is 1.
 struct Factor {

@@ -1,23 +1,11 @@
-#include <random>
-#include <vector>
-
 #include "core/amx.h"
-#include "core/float16.h"
 #include "ops/matmul/bf16_gemm_tn.h"
 #include "tests/support/catch.h"
-#include "tests/support/threads.h"
+#include "tests/support/exact_product.h"
 
 using namespace vitrine;
 
 namespace {
-
-/// Small integers, so that every product and sum is exact in float.
-std::vector<bf16> integers(int64_t size, uint32_t seed) {
-  std::mt19937 random(seed);
-  std::vector<bf16> x;
-  for (int64_t i = 0; i < size; ++i) x.emplace_back(float(int(random() % 9) - 4));
-  return x;
-}
 
 /// a and b with `gap` elements between their rows.
 GemmDesc product(int64_t m, int64_t n, int64_t k, int64_t gap = 0) {
@@ -28,20 +16,9 @@ GemmDesc product(int64_t m, int64_t n, int64_t k, int64_t gap = 0) {
   return d;
 }
 
-/// Runs `d` and compares every element of c's memory, gaps included, with plain loops.
 bool is_exact(const GemmDesc& d) {
-  const auto a = integers(d.k * d.a.column, 1), b = integers(d.k * d.b.row, 2);
-  std::vector<bf16> c(size_t(d.m * d.c.row), bf16(-7.0f)), want = c;
-  for (int64_t i = 0; i < d.m; ++i)
-    for (int64_t j = 0; j < d.n; ++j) {
-      float sum = 0;
-      for (int64_t p = 0; p < d.k; ++p) sum += float(a[size_t(p * d.a.column + i)]) * float(b[size_t(p * d.b.row + j)]);
-      want[size_t(i * d.c.row + j)] = bf16(sum);
-    }
-  bf16_gemm_tn::run(d, a.data(), b.data(), c.data());
-  for (size_t i = 0; i < c.size(); ++i)
-    if (float(c[i]) != float(want[i])) return false;
-  return true;
+  return testing::is_exact<bf16, bf16>(
+      d, [](const auto& desc, auto* a, auto* b, auto*, auto* c) { bf16_gemm_tn::run(desc, a, b, c); });
 }
 
 }  // namespace
@@ -60,20 +37,8 @@ TEST_CASE("bf16_gemm_tn: products of every size are exact on any number of threa
 }
 
 TEST_CASE("bf16_gemm_tn: the number of threads does not change a bit", "[unit]") {
-  const GemmDesc d = product(100, 197, 1000);
-  std::vector<bf16> a, b;
-  for (float x : integers(d.k * d.m, 3)) a.emplace_back(x / 7);
-  for (float x : integers(d.k * d.n, 4)) b.emplace_back(x / 3);
-  const auto run_with = [&](int threads) {
-    const testing::ThreadsGuard guard(threads);
-    std::vector<bf16> c(size_t(d.m * d.n));
-    bf16_gemm_tn::run(d, a.data(), b.data(), c.data());
-    std::vector<uint16_t> bits;
-    for (bf16 x : c) bits.push_back(x.bits);
-    return bits;
-  };
-  const auto one = run_with(1);
-  for (int threads : {2, 3, 8}) CHECK(run_with(threads) == one);
+  CHECK(testing::same_on_any_threads<bf16>(product(100, 197, 1000), [](const auto& d, const bf16* a, const bf16* b,
+                                                                       bf16* c) { bf16_gemm_tn::run(d, a, b, c); }));
 }
 
 TEST_CASE("bf16_gemm_tn: what does not suit is left to others", "[unit]") {

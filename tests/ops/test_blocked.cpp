@@ -1,47 +1,14 @@
-#include <random>
-
 #include "ops/matmul/blocked.h"
 #include "tests/support/catch.h"
-#include "tests/support/threads.h"
+#include "tests/support/exact_product.h"
 
 using namespace vitrine;
 
 namespace {
 
-/// Small integers: sums up to 600 terms are exact in float, so results are compared with ==.
-template <class T>
-std::vector<T> integers(int64_t size, uint32_t seed) {
-  std::mt19937 random(seed);
-  std::vector<T> v;
-  for (int64_t i = 0; i < size; ++i) v.push_back(T(float(int(random() % 7) - 3)));
-  return v;
-}
-
-int64_t extent(const GemmDesc& d, const GemmOperand& x, int64_t rows, int64_t columns) {
-  if (rows * columns * d.batch_count() == 0) return 1;
-  return d.batch_offset(x, d.batch_count() - 1) + (rows - 1) * x.row + (columns - 1) * x.column + 1;
-}
-
-/// Compares all of c's memory, gaps included, with plain loops.
 template <class T, class C>
 bool is_exact(const GemmDesc& d) {
-  const auto a = integers<T>(extent(d, d.a, d.m, d.k), 1), b = integers<T>(extent(d, d.b, d.k, d.n), 2);
-  const auto bias = integers<C>(d.n + 1, 3);
-  auto c = integers<C>(extent(d, d.c, d.m, d.n), 4), want = c;
-  for (int64_t g = 0; g < d.batch_count(); ++g)
-    for (int64_t i = 0; i < d.m; ++i)
-      for (int64_t j = 0; j < d.n; ++j) {
-        C& out = want[size_t(d.batch_offset(d.c, g) + i * d.c.row + j)];
-        double sum = d.bias ? double(bias[size_t(j)]) : d.accumulate ? double(out) : 0;
-        for (int64_t p = 0; p < d.k; ++p)
-          sum += double(a[size_t(d.batch_offset(d.a, g) + i * d.a.row + p * d.a.column)]) *
-                 double(b[size_t(d.batch_offset(d.b, g) + p * d.b.row + j * d.b.column)]);
-        out = convert<C>(sum);
-      }
-  blocked_gemm(d, a.data(), b.data(), bias.data(), c.data());
-  for (size_t i = 0; i < c.size(); ++i)
-    if (double(c[i]) != double(want[i])) return false;
-  return true;
+  return testing::is_exact<T, C>(d, [](const auto&... arguments) { blocked_gemm(arguments...); });
 }
 
 GemmDesc matrices(int64_t m, int64_t n, int64_t k) {
@@ -95,16 +62,6 @@ TEST_CASE("blocked product: batches of strided heads", "[unit]") {
 }
 
 TEST_CASE("blocked product: the same bits for every number of threads", "[unit]") {
-  const GemmDesc d = matrices(197, 130, 600);
-  std::mt19937 random(7);
-  std::vector<float> a(197 * 600), b(600 * 130), one(197 * 130), many(197 * 130);
-  for (auto* v : {&a, &b})
-    for (auto& x : *v) x = float(random()) * 0x1p-32f - 0.5f;
-  const auto run_with = [&](int threads, std::vector<float>& c) {
-    const testing::ThreadsGuard guard(threads);
-    blocked_gemm(d, a.data(), b.data(), a.data(), c.data());
-  };
-  run_with(1, one);
-  run_with(3, many);
-  CHECK(one == many);
+  CHECK(testing::same_on_any_threads<float>(matrices(197, 130, 600), [](const auto& d, const float* a, const float* b,
+                                                                        float* c) { blocked_gemm(d, a, b, a, c); }));
 }

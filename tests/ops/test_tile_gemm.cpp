@@ -1,24 +1,11 @@
-#include <random>
-#include <vector>
-
 #include "core/amx.h"
-#include "core/float16.h"
 #include "ops/matmul/tile_gemm.h"
 #include "tests/support/catch.h"
-#include "tests/support/threads.h"
+#include "tests/support/exact_product.h"
 
 using namespace vitrine;
 
 namespace {
-
-/// Small integers, so that every product and sum is exact in float.
-template <class T>
-std::vector<T> integers(int64_t size, uint32_t seed) {
-  std::mt19937 random(seed);
-  std::vector<T> x;
-  for (int64_t i = 0; i < size; ++i) x.emplace_back(float(int(random() % 9) - 4));
-  return x;
-}
 
 enum Layout { kPlain, kTransposed };
 
@@ -34,24 +21,9 @@ GemmDesc product(int64_t m, int64_t n, int64_t k, Layout a, Layout b, int64_t ga
   return d;
 }
 
-/// Runs `d` and compares every element of c's memory, gaps included, with plain loops.
 template <class C, class Bias = bf16>
 bool is_exact(const GemmDesc& d) {
-  const auto a = integers<bf16>(d.m * d.a.row + d.k * d.a.column, 1);
-  const auto b = integers<bf16>(d.k * d.b.row + d.n * d.b.column, 2);
-  const auto bias = integers<Bias>(d.n, 3);
-  std::vector<C> c(size_t(d.m * d.c.row), C(-7.0f)), want = c;
-  for (int64_t i = 0; i < d.m; ++i)
-    for (int64_t j = 0; j < d.n; ++j) {
-      float sum = d.bias ? float(bias[size_t(j)]) : 0;
-      for (int64_t p = 0; p < d.k; ++p)
-        sum += float(a[size_t(i * d.a.row + p * d.a.column)]) * float(b[size_t(p * d.b.row + j * d.b.column)]);
-      want[size_t(i * d.c.row + j)] = C(sum);
-    }
-  tile_gemm::run(d, a.data(), b.data(), d.bias ? bias.data() : nullptr, c.data());
-  for (size_t i = 0; i < c.size(); ++i)
-    if (float(c[i]) != float(want[i])) return false;
-  return true;
+  return testing::is_exact<bf16, C, Bias>(d, [](const auto&... arguments) { tile_gemm::run(arguments...); });
 }
 
 bool cannot_run() {
@@ -96,22 +68,10 @@ TEST_CASE("tile_gemm: a bias is added, and the result may be f32", "[unit]") {
 
 TEST_CASE("tile_gemm: the number of threads does not change a bit", "[unit]") {
   if (cannot_run()) return;
-  for (Layout layout : {kPlain, kTransposed}) {
-    const GemmDesc d = product(260, 197, 1000, layout, kPlain);
-    std::vector<bf16> a, b;
-    for (float x : integers<float>(d.k * d.m, 3)) a.emplace_back(x / 7);
-    for (float x : integers<float>(d.k * d.n, 4)) b.emplace_back(x / 3);
-    const auto run_with = [&](int threads) {
-      const testing::ThreadsGuard guard(threads);
-      std::vector<bf16> c(size_t(d.m * d.n));
-      tile_gemm::run(d, a.data(), b.data(), nullptr, c.data());
-      std::vector<uint16_t> bits;
-      for (bf16 x : c) bits.push_back(x.bits);
-      return bits;
-    };
-    const auto one = run_with(1);
-    for (int threads : {2, 3, 8}) CHECK(run_with(threads) == one);
-  }
+  for (Layout layout : {kPlain, kTransposed})
+    CHECK(testing::same_on_any_threads<bf16>(
+        product(260, 197, 1000, layout, kPlain),
+        [](const auto& d, const bf16* a, const bf16* b, bf16* c) { tile_gemm::run(d, a, b, nullptr, c); }));
 }
 
 TEST_CASE("tile_gemm: what does not suit is left to others", "[unit]") {
