@@ -1,27 +1,28 @@
 #pragma once
 #include <cstdint>
 
-#include "core/float16.h"
 #include "core/scratch.h"
 
 namespace vitrine {
 
-/// Some rows of a matrix in bf16 whose columns are contiguous.
+/// Some rows of a matrix whose columns are contiguous.
+template <class T>
 struct Rows {
-  const bf16* data;
+  T* data;
   int64_t columns, stride;
-  const bf16* at(int64_t i) const { return data + i * stride; }
+  T* at(int64_t i) const { return data + i * stride; }
 };
 
 /// Asks the memory for the lines of some rows, to be read or written, in as many equal shares as there are products to
 /// compute meanwhile.
 class Ahead {
  public:
-  Ahead(Rows x, int64_t first, int64_t rows, int64_t shares)
+  template <class T>
+  Ahead(Rows<T> x, int64_t first, int64_t rows, int64_t shares)
       : row_(reinterpret_cast<const char*>(x.at(first))),
-        end_(row_ + rows * x.stride * kSize),
-        stride_(x.stride * kSize),
-        columns_(x.columns * kSize),
+        end_(row_ + rows * x.stride * int64_t(sizeof(T))),
+        stride_(x.stride * int64_t(sizeof(T))),
+        columns_(x.columns * int64_t(sizeof(T))),
         share_(parts(rows * parts(columns_, kLineSize), shares)) {}
   void read() {
     next([](const char* line) { __builtin_prefetch(line, 0, 2); });
@@ -31,7 +32,7 @@ class Ahead {
   }
 
  private:
-  static constexpr int64_t kLineSize = 64, kSize = sizeof(bf16);
+  static constexpr int64_t kLineSize = 64;
   template <class F>
   void next(F ask) {
     for (int64_t line = 0; line < share_ && row_ != end_; ++line) {

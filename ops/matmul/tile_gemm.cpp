@@ -35,8 +35,8 @@ struct Factor {
   int64_t panels() const { return parts(lines, kPanel); }
   int64_t steps() const { return parts(k, kStep); }
   /// The part of memory that holds `count` lines from `first` on, as rows of it.
-  Rows rows(int64_t first, int64_t count) const {
-    return across() ? Rows{data + first, count, along} : Rows{data + first * line, k, line};
+  Rows<const bf16> rows(int64_t first, int64_t count) const {
+    return across() ? Rows<const bf16>{data + first, count, along} : Rows<const bf16>{data + first * line, k, line};
   }
 };
 
@@ -159,7 +159,7 @@ Ahead Product::factor_ahead(int64_t line, int64_t lines, int64_t step, int64_t s
 Ahead Product::result_ahead(int64_t line, bool complete, int64_t shares) const {
   const int64_t after = line + kPanel, halves = size_of(desc.c.type) / size_of(Dtype::bf16);
   const bool by_rows = complete && !transposed && streamed.left && !streamed.across();
-  const Rows rows{static_cast<const bf16*>(c), desc.n * halves, desc.c.row * halves};
+  const Rows<const bf16> rows{static_cast<const bf16*>(c), desc.n * halves, desc.c.row * halves};
   return {rows, after, by_rows ? std::clamp<int64_t>(desc.m - after, 0, kPanel) : 0, shares};
 }
 
