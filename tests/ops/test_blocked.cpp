@@ -47,6 +47,22 @@ TEST_CASE("blocked product: every layout and type is exact", "[unit]") {
   check_layouts<f16, f16>();
 }
 
+TEST_CASE("blocked product: factors across k, in parts by rows and by columns", "[unit]") {
+  for (int threads : {1, 2, 3, 7})
+    for (const auto& [m, n] : {std::pair<int64_t, int64_t>{37, 197}, {197, 37}, {100, 100}}) {
+      const testing::ThreadsGuard guard(threads);
+      INFO("threads " << threads << " m " << m << " n " << n);
+      GemmDesc d = matrices(m, n, 400);
+      d.a.row = 1, d.a.column = m + 2, d.b.row = n + 1, d.c.row = n + 5;
+      CHECK(is_exact<float, float>(d));
+      d.bias = true;
+      CHECK(is_exact<float, float>(d));
+      CHECK(is_exact<bf16, bf16>(d));
+      d.bias = false, d.accumulate = true;
+      CHECK(is_exact<double, double>(d));
+    }
+}
+
 TEST_CASE("blocked product: batches of strided heads", "[unit]") {
   const int64_t B = 2, H = 3, L = 37, D = 16;
   GemmDesc d = matrices(L, L, D);  // q k^T on views of [B, L, 3, H, D]
