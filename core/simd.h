@@ -213,35 +213,49 @@ inline void store_first_as(T* p, Vec<A> v, int n) {
   }
 }
 
-/// The vector at `p` where bit i of `mask` is set for lane i, zeros in the other lanes, whose memory is not touched.
+/// Some lanes of a vector of T, made of the bits of a number (bit i: lane i), for keep().
 template <class T>
-inline Vec<T> load_masked(const T* p, uint32_t mask) {
+inline auto lanes_of(uint32_t bits) {
+#if defined(__AVX512F__)
+  return bits;
+#else
+  using Int = std::conditional_t<sizeof(T) == 4, int32_t, int64_t>;
+  Vec<Int> bit;
+  for (int i = 0; i < kLanes<T>; ++i) bit[i] = Int(1) << i;
+  return (broadcast(Int(bits)) & bit) != 0;
+#endif
+}
+template <class T>
+using Lanes = decltype(lanes_of<T>(0));
+
+/// v in those lanes, zeros in the others.
+template <class T>
+inline Vec<T> keep(Vec<T> v, Lanes<T> lanes) {
 #if defined(__AVX512F__)
   if constexpr (sizeof(T) == 4) {
-    return std::bit_cast<Vec<T>>(_mm512_maskz_loadu_ps(__mmask16(mask), p));
+    return std::bit_cast<Vec<T>>(_mm512_maskz_mov_ps(__mmask16(lanes), std::bit_cast<__m512>(v)));
   } else {
-    return std::bit_cast<Vec<T>>(_mm512_maskz_loadu_pd(__mmask8(mask), p));
+    return std::bit_cast<Vec<T>>(_mm512_maskz_mov_pd(__mmask8(lanes), std::bit_cast<__m512d>(v)));
   }
 #else
-  Vec<T> v{};
-  for (int i = 0; i < kLanes<T>; ++i)
-    if (mask >> i & 1) v[i] = p[i];
-  return v;
+  return lanes ? v : Vec<T>{};
 #endif
 }
 
-/// Writes the lanes of `v` whose bit of `mask` is set to their places behind `p`, and nothing else.
-template <class T>
-inline void store_masked(T* p, Vec<T> v, uint32_t mask) {
+/// x[from_i] in each lane i, 0 where from_i is negative.
+inline Vec<float> choose(Vec<float> x, Vec<int32_t> from) {
 #if defined(__AVX512F__)
-  if constexpr (sizeof(T) == 4) {
-    _mm512_mask_storeu_ps(p, __mmask16(mask), std::bit_cast<__m512>(v));
-  } else {
-    _mm512_mask_storeu_pd(p, __mmask8(mask), std::bit_cast<__m512d>(v));
-  }
+  const __m512i index = std::bit_cast<__m512i>(from);
+  return std::bit_cast<Vec<float>>(_mm512_maskz_permutexvar_ps(_mm512_cmpge_epi32_mask(index, _mm512_setzero_si512()),
+                                                               index, std::bit_cast<__m512>(x)));
+#elif defined(__AVX2__)
+  const auto there = _mm256_permutevar8x32_ps(std::bit_cast<__m256>(x), std::bit_cast<__m256i>(from));
+  return from < 0 ? Vec<float>{} : std::bit_cast<Vec<float>>(there);
 #else
-  for (int i = 0; i < kLanes<T>; ++i)
-    if (mask >> i & 1) p[i] = v[i];
+  Vec<float> y{};
+  for (int i = 0; i < kLanes<float>; ++i)
+    if (from[i] >= 0) y[i] = x[from[i]];
+  return y;
 #endif
 }
 

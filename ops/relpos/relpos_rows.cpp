@@ -51,6 +51,11 @@ RelposRows<A>::RelposRows(const RelposIndex& index, bool mirrored)
     return;
   }
   std::vector<int32_t> column_ids(size_t(w), 0);
+  if (is_separable) {
+    std::vector<int32_t> all;
+    for (int64_t n = 0; n < offsets; ++n) all.push_back(index.column_ids.data<int32_t>()[column_place(n)]);
+    find_slices(all.data());
+  }
   starts_.push_back(0);
   for (int64_t m = 0; is_separable && m < strip; ++m) row_ids_.push_back(index.row_ids.data<int32_t>()[row_place(m)]);
   strips_.reserve(size_t(w * strip * w));
@@ -64,7 +69,7 @@ RelposRows<A>::RelposRows(const RelposIndex& index, bool mirrored)
     for (int64_t m = 0; m < strip; ++m)
       for (int64_t kc = 0; kc < w; ++kc) strips_.push_back(id(m, first + kc));
   }
-  if (is_separable && w <= kLanes) find_segments();
+  if (is_separable && w <= kMostVectors * kLanes) find_segments();
 }
 
 template <class A>
@@ -81,29 +86,36 @@ void RelposRows<A>::add_pieces(const int32_t* ids) {
 /// Sums of neighbouring row ids must not meet in put_segments, which goes through these ids upwards.
 template <class A>
 void RelposRows<A>::find_segments() {
-  if constexpr (std::is_same_v<A, float> && kLanes == 16) {
+  if constexpr (std::is_same_v<A, float> && kLanes >= 8) {
     int32_t closest = INT32_MAX;
     for (size_t m = 1; m < row_ids_.size(); ++m) {
       const int32_t apart = row_ids_[m] - row_ids_[m - 1];
       if (row_ids_.front() > row_ids_.back() ? apart > 0 : apart < 0) return;
       if (apart != 0) closest = std::min(closest, std::abs(apart));
     }
-    std::vector<Segments> all(static_cast<size_t>(width_));
+    const int64_t vectors = padded_width_ / kLanes;
+    std::vector<Segments> all(static_cast<size_t>(width_ * vectors));
     for (int64_t column = 0; column < width_; ++column) {
-      const size_t first = size_t(starts_[size_t(column)]), last = size_t(starts_[size_t(column) + 1]);
-      Segments& to = all[size_t(column)];
-      const auto [least, most] = std::minmax_element(pieces_.begin() + int64_t(first), pieces_.begin() + int64_t(last),
-                                                     [](const Piece& x, const Piece& y) { return x.id < y.id; });
+      const auto first = pieces_.begin() + starts_[size_t(column * vectors)];
+      const auto last = pieces_.begin() + starts_[size_t((column + 1) * vectors)];
+      const auto [least, most] =
+          std::minmax_element(first, last, [](const Piece& x, const Piece& y) { return x.id < y.id; });
       if (most->id - least->id >= std::min<int32_t>(kLanes, closest)) return;
-      to.first_id = least->id;
-      for (size_t p = first; p < last; ++p) {
-        const Piece& piece = pieces_[p];
-        const uint32_t lane = uint32_t(piece.id - to.first_id);
-        if (to.there >> lane & 1) return;  // two pieces of one id
-        to.there |= 1u << lane, to.order[lane] = piece.first;
-        for (int k = 0; 1 << k < piece.last - piece.first; ++k) {
-          to.within[size_t(k)] |= piece.lanes & piece.lanes >> (1 << k);
-          steps_ = std::max(steps_, k + 1);
+      for (int64_t v = 0; v < vectors; ++v) {
+        const size_t at = size_t(column * vectors + v);
+        Segments& to = all[at];
+        to.first_id = least->id;
+        to.order.fill(-1);
+        for (Choice& within : to.within) within.fill(-1);
+        for (auto piece = pieces_.begin() + starts_[at]; piece != pieces_.begin() + starts_[at + 1]; ++piece) {
+          int32_t& place = to.order[size_t(piece->id - to.first_id)];
+          if (place >= 0) return;  // two pieces of one id
+          place = piece->first;
+          for (int k = 0, behind = 1; behind < piece->last - piece->first; ++k, behind *= 2) {
+            for (int32_t lane = piece->first; lane + behind < piece->last; ++lane)
+              to.within[size_t(k)][size_t(lane)] = lane + behind;
+            steps_ = std::max(steps_, k + 1);
+          }
         }
       }
     }
@@ -111,58 +123,122 @@ void RelposRows<A>::find_segments() {
   }
 }
 
+namespace {
+
+/// v's first lanes to p, of which there are `room`, or more than lanes. (AMD's processors take long for a masked store
+/// of AVX2.)
+template <class A>
+void store_within(A* p, simd::Vec<A> v, int64_t room) {
+  constexpr int64_t kLanes = simd::kLanes<A>;
+  if (kLanes == 8 && room >= kLanes) return simd::store(p, v);
+  simd::store_first(p, v, int(std::min(kLanes, room)));
+}
+
+}  // namespace
+
 template <class A>
 void RelposRows<A>::put_sums(int64_t i, const A* x, A* sums) const {
   for (int64_t t = 0; t < buckets_; t += kLanes)  // vectors, as a call of memset costs more than a few buckets
-    simd::store_first(sums + t, simd::Vec<A>{}, int(std::min(kLanes, buckets_ - t)));
+    store_within(sums + t, simd::Vec<A>{}, buckets_ - t);
   if (i < skip_ || segments_.empty()) return add_sums(i, x, sums);
-#if defined(__AVX512F__)
   if constexpr (std::is_same_v<A, float>) {
-    with_constant<4>(steps_, [&](auto steps) { put_segments(i - skip_, x + skip_, sums, steps); });
+    with_constant<4>(steps_, [&](auto steps) {
+      with_constant<kMostVectors>(int(padded_width_ / kLanes),
+                                  [&](auto vectors) { put_segments(i - skip_, x + skip_, sums, steps, vectors); });
+    });
     A extra = 0;
     for (int64_t j = 0; j < skip_; ++j) extra += x[j];
     if (skip_ > 0) sums[buckets_ - 1] = extra;  // not +=, which would wait for the vectors before it
   }
-#endif
 }
 
 /// Grid rows with one row id are added up as vectors first; then each piece. Sums are stored a vector at a time, from
 /// the lowest row id up: the zeros behind those of one are where those of the next come, and nothing is read back.
 template <class A>
-template <class Steps>
-void RelposRows<A>::put_segments(int64_t cell, const A* x, A* sums, Steps steps) const {
-#if defined(__AVX512F__)
-  const Segments& how = segments_[size_t(cells_[size_t(cell)].column)];
+template <class Steps, class Vectors>
+void RelposRows<A>::put_segments(int64_t cell, const A* x, A* sums, Steps steps, Vectors vectors) const {
+  using Choices = std::array<simd::Vec<int32_t>, size_t(kMostVectors)>;  // copies: stores could change the members
+  const Segments* how = segments_.data() + cells_[size_t(cell)].column * vectors;
+  std::array<Choices, 4> within;
+  Choices order;
+  for (int v = 0; v < vectors; ++v) {
+    order[size_t(v)] = simd::load(how[v].order.data());
+    for (int k = 0; k < steps; ++k) within[size_t(k)][size_t(v)] = simd::load(how[v].within[size_t(k)].data());
+  }
   const int32_t* row_id = row_ids(cell);
   const bool down = row_id[0] > row_id[height_ - 1];
-  const int64_t step = down ? -1 : 1, width = width_;
-  const int n = int(width);
-  const __m512i order = _mm512_loadu_si512(how.order.data());
-  std::array<__mmask16, 4> within;
-  for (size_t k = 0; k < 4; ++k) within[k] = __mmask16(how.within[k]);
-  const auto add_behind = [&]<int kLane>(__m512 v, std::integral_constant<int, kLane>, __mmask16 mask) {
-    const __m512i bits = _mm512_castps_si512(v);
-    return _mm512_add_ps(v, _mm512_castsi512_ps(_mm512_maskz_alignr_epi32(mask, bits, bits, kLane)));
-  };
+  const int64_t step = down ? -1 : 1, width = width_, first = how->first_id, buckets = buckets_;
   const int32_t* id = row_id + (down ? height_ - 1 : 0);
   const A* row = x + (down ? height_ - 1 : 0) * width;
-  const int64_t first = how.first_id, buckets = buckets_;
+  const auto read = [&](const A* from, int v) {
+    const int64_t n = width - v * kLanes;
+    return kLanes == 8 && n >= kLanes ? simd::load(from + v * kLanes)
+                                      : simd::load_first(from + v * kLanes, int(std::min(kLanes, n)));
+  };
   for (int64_t left = height_; left > 0;) {
     const int32_t of_run = *id;
-    auto sum = simd::load_first(row, n);
+    std::array<simd::Vec<A>, size_t(kMostVectors)> all;
+    for (int v = 0; v < vectors; ++v) all[size_t(v)] = read(row, v);
     for (--left, id += step, row += step * width; left > 0 && *id == of_run; --left, id += step, row += step * width)
-      sum += simd::load_first(row, n);
-    auto v = std::bit_cast<__m512>(sum);
-    if (steps > 0) v = add_behind(v, std::integral_constant<int, 1>(), within[0]);
-    if (steps > 1) v = add_behind(v, std::integral_constant<int, 2>(), within[1]);
-    if (steps > 2) v = add_behind(v, std::integral_constant<int, 4>(), within[2]);
-    if (steps > 3) v = add_behind(v, std::integral_constant<int, 8>(), within[3]);
+      for (int v = 0; v < vectors; ++v) all[size_t(v)] += read(row, v);
+    simd::Vec<A> total{};
+    for (int v = 0; v < vectors; ++v) {
+      auto sum = all[size_t(v)];
+      for (int k = 0; k < steps; ++k) sum += simd::choose(sum, within[size_t(k)][size_t(v)]);
+      const auto ordered = simd::choose(sum, order[size_t(v)]);
+      total = v == 0 ? ordered : total + ordered;
+    }
     const int64_t at = of_run + first;
-    simd::store_first(sums + at,
-                      std::bit_cast<simd::Vec<A>>(_mm512_maskz_permutexvar_ps(__mmask16(how.there), order, v)),
-                      int(std::min<int64_t>(kLanes, buckets - at)));
+    store_within(sums + at, total, buckets - at);
   }
-#endif
+}
+
+/// Where a vector of keys meets two grid rows at most, and the ids of a grid row differ by less than its lanes.
+/// (AVX-512 reads the whole table from registers: core/lookup.h.)
+template <class A>
+void RelposRows<A>::find_slices(const int32_t* column_ids) {
+  if constexpr (std::is_same_v<A, float> && kLanes == 8) {
+    const auto [least, most] = std::minmax_element(column_ids, column_ids + 2 * width_ - 1);
+    if (wide() || width_ < kLanes - 1 || skip_ >= kLanes || skip_ > width_ || *most - *least >= kLanes) return;
+    slices_.first = *least, slices_.span = *most - *least + 1;
+    for (int64_t column = 0; column < width_; ++column)
+      for (int64_t c = 0; c < width_ + kLanes; ++c)
+        slices_.ids.push_back(column_ids[width_ - 1 - column + c % width_] - slices_.first);
+    for (int64_t j = 0; j < keys(); j += kLanes) {
+      const int64_t row = j < skip_ ? -1 : (j - skip_) / width_;
+      slices_.steps.push_back({int32_t(row), int32_t(std::min(row + 1, height_ - 1)),
+                               int32_t(j < skip_ ? width_ - skip_ + j : (j - skip_) % width_)});
+    }
+  }
+}
+
+template <class A>
+void RelposRows<A>::add_slices(int64_t cell, const A* table, A* y) const {
+  if constexpr (std::is_same_v<A, float> && kLanes == 8) {
+    static constexpr std::array<int32_t, 16> kFrom8 = [] {
+      std::array<int32_t, 16> lanes{};
+      std::fill_n(lanes.begin() + 8, 8, -1);
+      return lanes;
+    }();
+    const int64_t width = width_, count = int64_t(slices_.steps.size());
+    const int32_t *row_id = row_ids(cell), *ids = slices_.ids.data() + cells_[size_t(cell)].column * (width + kLanes);
+    const A *of_first = table + slices_.first, extra = table[buckets_ - 1];
+    const int span = slices_.span;
+    const auto* step = slices_.steps.data();
+    const auto looked_up = [&](simd::Vec<int32_t> id, int32_t row) {
+      return simd::choose(simd::load_first(of_first + row_id[row], span), id);
+    };
+    const auto sum = [&](const A* before) {
+      const auto id = simd::load(ids + step->column);
+      const auto upper = step->upper < 0 ? simd::broadcast(extra) : looked_up(id, step->upper);
+      const auto is_lower = simd::load(kFrom8.data() + std::max<int64_t>(0, kLanes - width + step->column));
+      return simd::load(before) + (is_lower ? looked_up(id, step->lower) : upper);
+    };
+    for (int64_t j = 1; j < count; ++j, ++step, y += kLanes) simd::store(y, sum(y));
+    const auto last = sum(y);
+    const int left = int(keys() - (count - 1) * kLanes);
+    simd::store(y, simd::lanes_below<A>(left) ? last : simd::load(y));
+  }
 }
 
 namespace {
@@ -255,10 +331,11 @@ void RelposRows<A>::unpad_keys(const A* x, A* to) const {
 template <class A>
 struct RelposRows<A>::Places {
   std::array<int64_t, size_t(kLanes)> row;
-  std::array<uint32_t, size_t(kLanes)> lanes;
+  std::array<simd::Lanes<A>, size_t(kLanes)> lanes;
   template <class Count>
   Places(Pieces all, Count count) {
-    for (int p = 0; p < count; ++p) row[size_t(p)] = all.list[p].row, lanes[size_t(p)] = all.list[p].lanes;
+    for (int p = 0; p < count; ++p)
+      row[size_t(p)] = all.list[p].row, lanes[size_t(p)] = simd::lanes_of<A>(all.list[p].lanes);
   }
 };
 
@@ -289,7 +366,8 @@ void RelposRows<A>::add_columns(int64_t i, const A* table, A* y) const {
         auto sum = next;
         if (r + 1 < height) next = simd::load_first(row + width, n);
         const A* from = of_c + row_id[r] * of_bucket;
-        for (int p = 0; p < count; ++p) sum += simd::load_masked(from + places.row[size_t(p)], places.lanes[size_t(p)]);
+        for (int p = 0; p < count; ++p)
+          sum += simd::keep<A>(simd::load(from + places.row[size_t(p)]), places.lanes[size_t(p)]);
         simd::store_first(row, sum, n);
       }
     });
@@ -322,7 +400,7 @@ void RelposRows<A>::add_column_sums(int64_t i, const A* x, A* sums) const {
         A* to = of_c + row_id[r] * of_bucket;
         for (int p = 0; p < count; ++p) {
           A* place = to + places.row[size_t(p)];
-          simd::store_masked(place, simd::load_masked(place, places.lanes[size_t(p)]) + value, places.lanes[size_t(p)]);
+          simd::store(place, simd::load(place) + simd::keep<A>(value, places.lanes[size_t(p)]));
         }
       }
     });

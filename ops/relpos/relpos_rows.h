@@ -29,6 +29,7 @@ class RelposRows {
   /// y_j += table[id(i, j)] for all keys. y has room for whole vectors, and may hold the table behind the keys
   /// (core/lookup.h).
   void add_lookup(int64_t i, const A* table, A* y) const {
+    if (i >= skip_ && slices_.span > 0) return add_slices(i - skip_, table, y);
     const bool together = i >= skip_ && !wide() && skip_ <= 16;
     const int32_t extra = int32_t(buckets_ - 1);
     if (together) return vitrine::add_lookup(table, buckets_, skip_, extra, window(i, 0), height_ * width_, y);
@@ -76,14 +77,25 @@ class RelposRows {
     int count;
   };
   struct Places;
-  /// The pieces of a query column whose grid rows fit a vector, as steps that add them up: in step k a lane adds the
-  /// one 2^k behind it, where both are `within` a piece. Then its sum stands in its first lane, and `order` brings it
-  /// to lane id - first_id, if one is there.
+  /// Lanes of a vector to be chosen (simd::choose).
+  using Choice = std::array<int32_t, size_t(kLanes)>;
+  /// The pieces of a vector of columns, as steps that add them up: in step k a lane adds the one 2^k behind it, where
+  /// both are `within` a piece. Then its sum stands in its first lane, and `order` brings it to lane id - first_id, if
+  /// one is there.
   struct Segments {
-    std::array<uint32_t, 4> within{};
-    std::array<int32_t, size_t(kLanes)> order{};
-    uint32_t there = 0;
-    int32_t first_id = 0;
+    std::array<Choice, 4> within;
+    Choice order;
+    int32_t first_id = 0;  ///< of all vectors of a row
+  };
+  static constexpr int kMostVectors = 2;  ///< of a grid row, for segments
+  /// Lookups by vectors of keys, each from one or two grid rows, and a slice of the table for each of these.
+  struct Slices {
+    struct Step {
+      int32_t upper, lower, column;  ///< grid rows, -1: the extra tokens; column of the upper one that comes first
+    };
+    std::vector<Step> steps;   ///< by vector of keys
+    std::vector<int32_t> ids;  ///< by query column: column ids less `first`, again and again in width + kLanes columns
+    int32_t first = 0, span = 0;  ///< column ids are in [first, first + span); 0: there are no slices
   };
   struct Cell {
     int32_t row, column;
@@ -109,8 +121,10 @@ class RelposRows {
   void add_pieces(const int32_t* ids);
   void add_separable_sums(int64_t cell, const A* x, A* sums) const;
   void find_segments();
-  template <class Steps>
-  void put_segments(int64_t cell, const A* x, A* sums, Steps steps) const;
+  template <class Steps, class Vectors>
+  void put_segments(int64_t cell, const A* x, A* sums, Steps steps, Vectors vectors) const;
+  void find_slices(const int32_t* column_ids);
+  void add_slices(int64_t cell, const A* table, A* y) const;
 
   int64_t height_, width_, skip_, buckets_, padded_width_, padded_keys_;
   int64_t run_rows_;                ///< grid rows whose ids lie behind each other: all, or one if wide
@@ -119,8 +133,9 @@ class RelposRows {
   std::vector<int32_t> row_ids_;    ///< by key row - query row + height - 1; empty if not separable, or wide
   std::vector<Piece> pieces_;       ///< by query column and vector of columns,
   std::vector<int> starts_;         ///< which begin here
-  std::vector<Segments> segments_;  ///< by query column; empty where put_sums has to go by add_sums
+  std::vector<Segments> segments_;  ///< by query column and vector; empty where put_sums has to go by add_sums
   int steps_ = 0;                   ///< of all of them
+  Slices slices_;
 };
 
 /// An index and its mirror.

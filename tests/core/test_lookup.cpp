@@ -28,22 +28,28 @@ TEST_CASE("add_lookup for tables of any size and rows of any length", "[unit]") 
   check(double());
 }
 
-TEST_CASE("masked loads and stores touch their lanes only", "[unit]") {
+TEST_CASE("lanes are kept by the bits of a mask", "[unit]") {
   const auto check = []<class T>(T) {
     constexpr int lanes = simd::kLanes<T>;
-    std::vector<T> from(static_cast<size_t>(lanes)), to(from.size(), T(-1));
-    for (int i = 0; i < lanes; ++i) from[size_t(i)] = T(i + 1);
-    for (uint32_t mask = 0; mask < 1u << std::min(lanes, 10); ++mask) {
-      const auto v = simd::load_masked(from.data(), mask);
-      auto out = to;
-      simd::store_masked(out.data(), simd::load(from.data()), mask);
-      for (int i = 0; i < lanes; ++i) {
-        const bool on = mask >> i & 1;
-        REQUIRE(v[i] == (on ? T(i + 1) : T(0)));
-        REQUIRE(out[size_t(i)] == (on ? T(i + 1) : T(-1)));
-      }
+    simd::Vec<T> v;
+    for (int i = 0; i < lanes; ++i) v[i] = T(i + 1);
+    for (uint32_t mask = 0; mask < 1u << lanes; mask += lanes < 16 ? 1 : 97) {
+      const auto kept = simd::keep<T>(v, simd::lanes_of<T>(mask));
+      for (int i = 0; i < lanes; ++i) REQUIRE(kept[i] == (mask >> i & 1 ? T(i + 1) : T(0)));
     }
   };
   check(float());
   check(double());
+}
+
+TEST_CASE("lanes are chosen by their numbers, none by a negative one", "[unit]") {
+  constexpr int lanes = simd::kLanes<float>;
+  simd::Vec<float> v;
+  for (int i = 0; i < lanes; ++i) v[i] = float(i + 1);
+  for (int turn = 0; turn <= lanes; ++turn) {
+    simd::Vec<int32_t> from;
+    for (int i = 0; i < lanes; ++i) from[i] = (5 * i + 3 * turn) % (lanes + 1) - 1;
+    const auto chosen = simd::choose(v, from);
+    for (int i = 0; i < lanes; ++i) REQUIRE(chosen[i] == float(from[i] + 1));
+  }
 }

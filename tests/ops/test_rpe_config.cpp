@@ -174,8 +174,16 @@ TEST_CASE("the buckets in use are those of the ids, and the view of them agrees"
 TEST_CASE("the CPU's view of an index agrees with its ids", "[unit]") {
   for (const char* text : {"rpe-1.9-product-ctx-1-k", "rpe-20-cross-ctx-1-k", "rpe-1.9-euc-ctx-1-k",
                            "rpe-33-quant-ctx-1-k", "rpe-6.0-product-ctx-1-k"}) {
-    for (const auto& [height, width, skip] :
-         {std::array<int64_t, 3>{14, 14, 1}, {3, 5, 0}, {20, 1, 2}, {2, 37, 3}, {2, 257, 1}}) {
+    for (const auto& [height, width, skip] : {std::array<int64_t, 3>{14, 14, 1},
+                                              {8, 8, 1},
+                                              {7, 7, 0},
+                                              {3, 16, 7},
+                                              {2, 7, 8},
+                                              {1, 8, 0},
+                                              {3, 5, 0},
+                                              {20, 1, 2},
+                                              {2, 37, 3},
+                                              {2, 257, 1}}) {
       INFO(text << " on " << height << " x " << width << ", " << skip << " extra");
       for (const RelposIndex& index : rpe_indices(*parse_rpe(text), height, width, skip, Device::cpu())) {
         for (bool mirrored : {false, true}) {
