@@ -28,6 +28,26 @@ void pack_dense(int64_t rows, int64_t columns, const T* x, int64_t row, int64_t 
   }
 }
 
+}  // namespace detail
+
+/// B of `desc`, whose batch is one matrix, in panels of one tile's width, one behind the other: [k, kTileColumns] each.
+template <class A>
+int64_t panels_size(const GemmDesc& desc) {
+  return round_up(desc.n, kTileColumns<A>) * desc.k;
+}
+template <class T>
+void pack_panels(const GemmDesc& desc, const T* b, accumulate_t<T>* to) {
+  constexpr int64_t kWidth = kTileColumns<accumulate_t<T>>;
+  parallel_for(parts(desc.n, kWidth), std::max<int64_t>(1, 32768 / (kWidth * std::max<int64_t>(desc.k, 1))),
+               [&](int64_t begin, int64_t end) {
+                 for (int64_t first = begin * kWidth; first < end * kWidth; first += kWidth)
+                   detail::pack_dense(desc.k, std::min(kWidth, desc.n - first), b + first * desc.b.column, desc.b.row,
+                                      desc.b.column, to + first * desc.k, kWidth);
+               });
+}
+
+namespace detail {
+
 /// Rows [first, first + rows) of A, dense along k, of type A: where they lie, or copied to `scratch`.
 template <class A, class T>
 Rows<const A> rows_along_k(const GemmDesc& d, const T* a, int64_t first, int64_t rows, std::vector<A>& scratch) {
@@ -69,24 +89,19 @@ void finish(const GemmDesc& d, int64_t rows, Rows<A> sums, const B* bias, C* c) 
   }
 }
 
-/// One product of the batch. B is packed into panels of one tile's width, which then serve all rows of A; while some of
-/// these are multiplied, the memory is asked for the next ones and for the place of their result.
+/// One product of the batch. Panels of B serve all rows of A; while some of these are multiplied, the memory is asked
+/// for the next ones and for the place of their result.
 template <class T, class B, class C>
-void blocked_product(const GemmDesc& d, const T* a, const T* b, const B* bias, C* c) {
+void blocked_product(const GemmDesc& d, const T* a, const T* b, const B* bias, C* c, const accumulate_t<T>* pb) {
   using A = accumulate_t<T>;
   constexpr int64_t kWidth = kTileColumns<A>, kRows = 8 * kTileRows<A>;
   const int64_t panels = parts(d.n, kWidth);
-  thread_local std::vector<A> packed;
-  if (int64_t(packed.size()) < panels * kWidth * d.k) packed.resize(size_t(panels * kWidth * d.k));
-  A* const pb = packed.data();
-  parallel_for(panels, std::max<int64_t>(1, 32768 / (kWidth * std::max<int64_t>(d.k, 1))),
-               [&](int64_t begin, int64_t end) {
-                 for (int64_t panel = begin; panel < end; ++panel) {
-                   const int64_t first = panel * kWidth;
-                   pack_dense(d.k, std::min(kWidth, d.n - first), b + first * d.b.column, d.b.row, d.b.column,
-                              pb + panel * kWidth * d.k, kWidth);
-                 }
-               });
+  if (!pb) {
+    thread_local std::vector<A> packed;
+    if (int64_t(packed.size()) < panels_size<A>(d)) packed.resize(size_t(panels_size<A>(d)));
+    pack_panels(d, b, packed.data());
+    pb = packed.data();
+  }
   parallel_for(d.m, kRows, [&](int64_t begin, int64_t end) {
     thread_local std::vector<A> scratch;
     A tile[kRows * kWidth];
@@ -114,10 +129,11 @@ void blocked_product(const GemmDesc& d, const T* a, const T* b, const B* bias, C
 
 /// Runs `desc` with factors of type T, bias of type B and result of type C, whatever types the description names. Sums
 /// run in accumulate_t<T> over k, 128 terms at a time; they depend on the sizes alone, not on strides, batches or
-/// threads.
+/// threads. `panels`, if not null, are those of b.
 template <class T, class B, class C>
-void blocked_gemm(const GemmDesc& desc, const T* a, const T* b, const B* bias, C* c) {
-  if (outer_products::suits(desc)) {
+void blocked_gemm(const GemmDesc& desc, const T* a, const T* b, const B* bias, C* c,
+                  const accumulate_t<T>* panels = nullptr) {
+  if (!panels && outer_products::suits(desc)) {
     using A = accumulate_t<T>;
     return outer_products::for_each_part<A>(desc, a, b, [&](int64_t i, int64_t j, int64_t rows, Rows<A> sums) {
       detail::finish(desc, rows, sums, desc.bias ? bias + j : nullptr, c + i * desc.c.row + j);
@@ -126,7 +142,7 @@ void blocked_gemm(const GemmDesc& desc, const T* a, const T* b, const B* bias, C
   parallel_for(desc.batch_count(), 1, [&](int64_t begin, int64_t end) {
     for (int64_t g = begin; g < end; ++g)
       detail::blocked_product(desc, a + desc.batch_offset(desc.a, g), b + desc.batch_offset(desc.b, g), bias,
-                              c + desc.batch_offset(desc.c, g));
+                              c + desc.batch_offset(desc.c, g), panels);
   });
 }
 

@@ -236,14 +236,25 @@ Prepared::Prepared(const GemmDesc& d, bool pack_b, int thread_count) : asked(d),
 }  // namespace
 
 struct PackedB::Layout {
-  memory values;  ///< null where packing does not help
+  memory values;                  ///< null where blocked_gemm runs:
+  const float* panels = nullptr;  ///< pack_panels of `source`
+  GemmDesc source;
   Buffer data;
 
+  const float* panels_for(const GemmDesc& d) const {
+    return d.n == source.n && d.k == source.k && d.b.type == source.b.type ? panels : nullptr;
+  }
   /// Packs b for products like `p`, which was described with a packed b.
   void pack(const Prepared& p, const void* b) {
     values.reset(nullptr);
-    if (!p.pd) return;
-    const GemmDesc& d = p.asked;
+    const GemmDesc& d = source = p.asked;
+    if (!p.pd) {
+      auto* const to = static_cast<float*>(data.at_least(size_t(panels_size<float>(d)) * sizeof(float)));
+      d.b.type == Dtype::f32 ? pack_panels(d, static_cast<const float*>(b), to)
+                             : pack_panels(d, static_cast<const bf16*>(b), to);
+      panels = to;
+      return;
+    }
     const memory::desc packed = p.pd->weights_desc();
     values = memory(packed, engine(), data.at_least(packed.get_size()));
     memory from(dnnl_desc(d, d.b, d.k, d.n), engine(), const_cast<void*>(b));
@@ -309,17 +320,17 @@ Cache& cache() {
 }
 
 template <class T, class C>
-void run_blocked(const GemmDesc& d, const void* a, const void* b, const void* bias, void* c) {
+void run_blocked(const GemmDesc& d, const void* a, const void* b, const void* bias, void* c, const float* panels) {
   const T *ta = static_cast<const T*>(a), *tb = static_cast<const T*>(b);
   C* tc = static_cast<C*>(c);
-  if (d.bias_type == Dtype::f32) return blocked_gemm(d, ta, tb, static_cast<const float*>(bias), tc);
-  blocked_gemm(d, ta, tb, static_cast<const bf16*>(bias), tc);
+  if (d.bias_type == Dtype::f32) return blocked_gemm(d, ta, tb, static_cast<const float*>(bias), tc, panels);
+  blocked_gemm(d, ta, tb, static_cast<const bf16*>(bias), tc, panels);
 }
 
-void run_blocked(const GemmDesc& d, const void* a, const void* b, const void* bias, void* c) {
-  if (d.a.type == Dtype::f32) return run_blocked<float, float>(d, a, b, bias, c);
-  if (d.c.type == Dtype::f32) return run_blocked<bf16, float>(d, a, b, bias, c);
-  run_blocked<bf16, bf16>(d, a, b, bias, c);
+void run_blocked(const GemmDesc& d, const void* a, const void* b, const void* bias, void* c, const float* panels) {
+  if (d.a.type == Dtype::f32) return run_blocked<float, float>(d, a, b, bias, c, panels);
+  if (d.c.type == Dtype::f32) return run_blocked<bf16, float>(d, a, b, bias, c, panels);
+  run_blocked<bf16, bf16>(d, a, b, bias, c, panels);
 }
 
 /// c = bias in every row, or 0: what is left of a product whose k is 0.
@@ -334,14 +345,14 @@ void fill_with_bias(const GemmDesc& d, const void* bias, void* c) {
 void run(const GemmDesc& d, const void* a, const void* b, const void* bias, void* c, const PackedB::Layout* packed) {
   Cache& cached = cache();
   Prepared* p = nullptr;
-  if (packed && d.batch_dims == 0) {
+  if (packed && packed->values && d.batch_dims == 0) {
     p = &cached.find(d, true);
     if (!p->pd || p->pd->weights_desc() != packed->values.get_desc()) p = nullptr;
   }
   const bool use_packed = p != nullptr;
   if (!p) p = &cached.find(d, false);
 
-  if (!p->pd) return run_blocked(d, a, b, bias, c);
+  if (!p->pd) return run_blocked(d, a, b, bias, c, packed && d.batch_dims == 0 ? packed->panels_for(d) : nullptr);
 
   const GemmDesc& r = p->run;
   const size_t batch = size_t(d.batch_count());
@@ -408,8 +419,8 @@ void gemm(const GemmDesc& desc, const void* a, const void* b, const void* bias, 
   if (desc.m == 0 || desc.n == 0 || desc.batch_count() == 0) return;
   if (desc.k == 0) return fill_with_bias(desc, bias, c);
   const GemmDesc d = canonical(desc);
-  const PackedB::Layout* const layout = packed && packed->layout().values ? &packed->layout() : nullptr;
-  if (layout && goes_by_rows(d)) return run_by_rows(d, a, b, bias, c, layout);
+  const PackedB::Layout* const layout = packed ? &packed->layout() : nullptr;
+  if (layout && layout->values && goes_by_rows(d)) return run_by_rows(d, a, b, bias, c, layout);
   run(d, a, b, bias, c, layout);
 }
 

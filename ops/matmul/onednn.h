@@ -9,9 +9,9 @@
 /// padded to a larger stride.
 namespace vitrine::onednn {
 
-/// A weight matrix in the layout that oneDNN prefers, for weights that stay the same over many calls: 3 % faster on one
-/// core and up to 16 % (bf16) on two, since no thread copies tiles of b again. The owner makes a new one when the
-/// weight changes.
+/// A weight matrix in the layout that oneDNN prefers, or blocked_gemm, for weights that stay the same over many calls:
+/// 3 % faster on one core and up to 16 % (bf16) on two, since no thread copies tiles of b again. The owner makes a new
+/// one when the weight changes.
 class PackedB {
  public:
   /// Packs `b` for products described by `desc`; desc.batch_dims must be 0.

@@ -103,6 +103,23 @@ bool starts_with(const std::string& text, const std::string& head) { return text
 
 }  // namespace
 
+TEST_CASE("onednn: a packed factor serves other products with it, and leaves those of other sizes or types alone",
+          "[unit]") {
+  const GemmDesc first = matrices(40, 70, 90);
+  Data a(Dtype::f32, 100 * 90, 1), b(Dtype::f32, 90 * 70, 2);
+  const onednn::PackedB packed(first, b.pointer());
+  const auto agrees = [&](const GemmDesc& d, Data x, Data y) {
+    Data c(d.c.type, d.m * d.n, 4), want = c;
+    onednn::gemm(d, x.pointer(), y.pointer(), nullptr, c.pointer(), &packed);
+    onednn::gemm(d, x.pointer(), y.pointer(), nullptr, want.pointer());
+    return c.f == want.f;
+  };
+  CHECK(agrees(matrices(100, 70, 90), a, b));
+  CHECK(agrees(matrices(40, 60, 90), a, Data(Dtype::f32, 90 * 60, 3)));
+  CHECK(agrees(matrices(40, 70, 80), a, Data(Dtype::f32, 80 * 70, 3)));
+  CHECK(agrees(matrices(40, 70, 90, Dtype::bf16), Data(Dtype::bf16, 40 * 90, 1), Data(Dtype::bf16, 90 * 70, 3)));
+}
+
 TEST_CASE("onednn: wide results, computed some rows at a time, are exact", "[unit]") {
   for (Dtype out : {Dtype::bf16, Dtype::f32})
     for (int64_t k : {33, 64})
