@@ -178,6 +178,7 @@ TEST_CASE("the CPU's view of an index agrees with its ids", "[unit]") {
                                               {8, 8, 1},
                                               {7, 7, 0},
                                               {3, 16, 7},
+                                              {3, 20, 1},
                                               {2, 7, 8},
                                               {1, 8, 0},
                                               {3, 5, 0},
