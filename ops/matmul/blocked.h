@@ -30,11 +30,12 @@ void pack_dense(int64_t rows, int64_t columns, const T* x, int64_t row, int64_t 
 
 }  // namespace detail
 
-/// B of `desc`, whose batch is one matrix, in panels of one tile's width, one behind the other: [k, kTileColumns] each.
+/// Elements of pack_panels' result.
 template <class A>
 int64_t panels_size(const GemmDesc& desc) {
   return round_up(desc.n, kTileColumns<A>) * desc.k;
 }
+/// B of `desc`, which has no batch, in panels of one tile's width, one behind the other: [k, kTileColumns] each.
 template <class T>
 void pack_panels(const GemmDesc& desc, const T* b, accumulate_t<T>* to) {
   constexpr int64_t kWidth = kTileColumns<accumulate_t<T>>;
