@@ -134,6 +134,7 @@ void blocked_product(const GemmDesc& d, const T* a, const T* b, const B* bias, C
 template <class T, class B, class C>
 void blocked_gemm(const GemmDesc& desc, const T* a, const T* b, const B* bias, C* c,
                   const accumulate_t<T>* panels = nullptr) {
+  if (desc.m == 0 || desc.n == 0) return;
   if (!panels && outer_products::suits(desc)) {
     using A = accumulate_t<T>;
     return outer_products::for_each_part<A>(desc, a, b, [&](int64_t i, int64_t j, int64_t rows, Rows<A> sums) {

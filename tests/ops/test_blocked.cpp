@@ -20,8 +20,8 @@ GemmDesc matrices(int64_t m, int64_t n, int64_t k) {
 
 template <class T, class C>
 void check_layouts() {
-  for (int64_t m : {1, 7, 100})
-    for (int64_t n : {1, 33, 130})
+  for (int64_t m : {0, 1, 7, 100})
+    for (int64_t n : {0, 1, 33, 130})
       for (int64_t k : {0, 1, 64, 257, 600}) {
         INFO("m " << m << " n " << n << " k " << k);
         GemmDesc d = matrices(m, n, k);
