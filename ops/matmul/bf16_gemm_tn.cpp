@@ -23,7 +23,7 @@ bool suits(const GemmDesc& d) {
 
 void run(const GemmDesc& d, const void* a, const void* b, void* c) {
   auto* const pc = static_cast<bf16*>(c);
-  outer_products::for_each_part<Bf16Pair>(d, static_cast<const bf16*>(a), static_cast<const bf16*>(b),
+  outer_products::for_each_part<Bf16Pair>(d, static_cast<const bf16*>(a), static_cast<const bf16*>(b), nullptr,
                                           [&](int64_t i, int64_t j, int64_t rows, Rows<float> sums) {
                                             for (int64_t r = 0; r < rows; ++r)
                                               map_row<float>(

@@ -7,7 +7,8 @@
 #include "core/parallel.h"
 #include "ops/matmul/outer_products.h"
 
-/// The hand-written matrix product: f64, and the reference for every other floating type.
+/// The hand-written matrix product: f64, f32 and bf16 where oneDNN has no fast kernels (processors without AVX-512 have
+/// none), and the reference for every floating type.
 namespace vitrine {
 
 namespace detail {
@@ -137,7 +138,9 @@ void blocked_gemm(const GemmDesc& desc, const T* a, const T* b, const B* bias, C
   if (desc.m == 0 || desc.n == 0) return;
   if (!panels && outer_products::suits(desc)) {
     using A = accumulate_t<T>;
-    return outer_products::for_each_part<A>(desc, a, b, [&](int64_t i, int64_t j, int64_t rows, Rows<A> sums) {
+    A* place = nullptr;
+    if constexpr (std::is_same_v<A, C>) place = desc.accumulate ? nullptr : c;
+    return outer_products::for_each_part<A>(desc, a, b, place, [&](int64_t i, int64_t j, int64_t rows, Rows<A> sums) {
       detail::finish(desc, rows, sums, desc.bias ? bias + j : nullptr, c + i * desc.c.row + j);
     });
   }

@@ -66,9 +66,9 @@ inline bool suits(const GemmDesc& d) {
 }
 
 /// multiply() by all threads, each some rows and columns of c; calls put(i, j, rows, sums) with the `rows` sums from
-/// row i and column j on.
+/// row i and column j on. `place`, if not null, is c, in which they are made; else in scratch.
 template <class E, class T, class F>
-void for_each_part(const GemmDesc& d, const T* a, const T* b, F put) {
+void for_each_part(const GemmDesc& d, const T* a, const T* b, product_t<E>* place, F put) {
   // Whole tiles: the least work, then the least memory.
   int64_t down = 0, across = 0;  // rows and columns of a part
   for (int64_t threads = num_threads(), n = 1; n <= threads; ++n) {
@@ -82,8 +82,9 @@ void for_each_part(const GemmDesc& d, const T* a, const T* b, F put) {
       const int64_t i = g / in_row * down, j = g % in_row * across;
       const int64_t rows = std::min(down, d.m - i), columns = std::min(across, d.n - j);
       const int64_t stride = round_up(columns, kLine);
-      Scratch<product_t<E>> scratch(rows * stride);
-      const Rows<product_t<E>> sums{scratch.take(rows * stride), columns, stride};
+      Scratch<product_t<E>> scratch(place ? 0 : rows * stride);
+      const Rows<product_t<E>> sums = place ? Rows<product_t<E>>{place + i * d.c.row + j, columns, d.c.row}
+                                            : Rows<product_t<E>>{scratch.take(rows * stride), columns, stride};
       multiply<E, T>(d.k, {a + i, rows, d.a.column}, {b + j, columns, d.b.row}, sums);
       put(i, j, rows, sums);
     }

@@ -12,7 +12,7 @@ template <class A>
 void RelposRows<A>::find_slices(const int32_t* column_ids) {
   if constexpr (std::is_same_v<A, float> && kLanes == 8) {
     const auto [least, most] = std::minmax_element(column_ids, column_ids + 2 * width_ - 1);
-    if (wide() || width_ < kLanes - 1 || skip_ >= kLanes || skip_ > width_ || *most - *least >= kLanes) return;
+    if (wide() || width_ < kLanes - 1 || skip_ >= kLanes || *most - *least >= kLanes) return;
     slices_.first = *least, slices_.span = *most - *least + 1;
     for (int64_t column = 0; column < width_; ++column)
       for (int64_t c = 0; c < width_ + kLanes; ++c)
@@ -20,7 +20,7 @@ void RelposRows<A>::find_slices(const int32_t* column_ids) {
     for (int64_t j = 0; j < keys(); j += kLanes) {
       const int64_t row = j < skip_ ? -1 : (j - skip_) / width_;
       slices_.steps.push_back({int32_t(row), int32_t(std::min(row + 1, height_ - 1)),
-                               int32_t(j < skip_ ? width_ - skip_ + j : (j - skip_) % width_)});
+                               int32_t(j < skip_ ? width_ - skip_ : (j - skip_) % width_)});
     }
   }
 }
@@ -28,11 +28,6 @@ void RelposRows<A>::find_slices(const int32_t* column_ids) {
 template <class A>
 void RelposRows<A>::add_slices(int64_t cell, const A* table, A* y) const {
   if constexpr (std::is_same_v<A, float> && kLanes == 8) {
-    static constexpr std::array<int32_t, 16> kFrom8 = [] {
-      std::array<int32_t, 16> lanes{};
-      std::fill_n(lanes.begin() + 8, 8, -1);
-      return lanes;
-    }();
     const int64_t width = width_, count = int64_t(slices_.steps.size());
     const int32_t *row_id = row_ids(cell), *ids = slices_.ids.data() + cells_[size_t(cell)].column * (width + kLanes);
     const A *of_first = table + slices_.first, extra = table[buckets_ - 1];
@@ -44,8 +39,8 @@ void RelposRows<A>::add_slices(int64_t cell, const A* table, A* y) const {
     const auto sum = [&](const A* before) {
       const auto id = simd::load(ids + step->column);
       const auto upper = step->upper < 0 ? simd::broadcast(extra) : looked_up(id, step->upper);
-      const auto is_lower = simd::load(kFrom8.data() + std::max<int64_t>(0, kLanes - width + step->column));
-      return simd::load(before) + (is_lower ? looked_up(id, step->lower) : upper);
+      const auto is_upper = simd::lanes_below<A>(int(width) - step->column);
+      return simd::load(before) + (is_upper ? upper : looked_up(id, step->lower));
     };
     for (int64_t j = 1; j < count; ++j, ++step, y += kLanes) simd::store(y, sum(y));
     const auto last = sum(y);

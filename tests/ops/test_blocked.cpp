@@ -77,7 +77,19 @@ TEST_CASE("blocked product: batches of strided heads", "[unit]") {
   CHECK(is_exact<double, double>(d));
 }
 
-TEST_CASE("blocked product: the same bits for every number of threads", "[unit]") {
-  CHECK(testing::same_on_any_threads<float>(matrices(197, 130, 600), [](const auto& d, const float* a, const float* b,
-                                                                        float* c) { blocked_gemm(d, a, b, a, c); }));
+TEST_CASE("blocked product: the same bits for every number of threads and every layout", "[unit]") {
+  const auto run = [](const auto& d, const float* a, const float* b, float* c) { blocked_gemm(d, a, b, a, c); };
+  GemmDesc across = matrices(100, 130, 600);
+  across.a.row = 1, across.a.column = 100;
+  CHECK(testing::same_on_any_threads<float>(across, run));
+  CHECK(testing::same_on_any_threads<float>(matrices(197, 130, 600), run));
+  const int64_t m = 100, n = 130, k = 600;
+  std::vector<float> left(size_t(m * k)), left_t = left, right(size_t(k * n)), rows(size_t(m * n)), columns = rows;
+  for (size_t i = 0; i < right.size(); ++i) right[i] = 1 / float(i % 91 + 1);
+  for (int64_t i = 0; i < m; ++i)
+    for (int64_t p = 0; p < k; ++p)
+      left[size_t(i * k + p)] = left_t[size_t(p * m + i)] = 1 / float((i + 3 * p) % 89 + 1);
+  run(matrices(m, n, k), left.data(), right.data(), rows.data());
+  run(across, left_t.data(), right.data(), columns.data());
+  CHECK(rows == columns);
 }
