@@ -12,6 +12,7 @@
 #include "core/cuda/emulator/emulator.h"
 #include "core/cuda/emulator/recording.h"
 #include "core/error.h"
+#include "core/sanitizer.h"
 #include "core/trace.h"
 
 namespace vitrine {
@@ -55,8 +56,8 @@ size_t class_index(size_t size) {
   return size_t(width) * 4 + (size >> (width - 3) & 3);
 }
 
-/// Host memory with free lists by size class, for `cpu`; exact-size blocks from the emulator, without reuse, for
-/// `emulated`.
+/// Host memory with free lists by size class, for `cpu`; blocks of the size that was asked for, without reuse, from the
+/// emulator for `emulated`, and from the system for `cpu` where sanitizers watch.
 class HostAllocator final : public Allocator {
  public:
   explicit HostAllocator(Device device) : device_(device) {}
@@ -65,7 +66,7 @@ class HostAllocator final : public Allocator {
     const std::lock_guard lock(mutex_);
     const size_t size = size_class(bytes);
     if (limit_ && size_t(stats_.live_bytes) + size > limit_) out_of_memory(bytes);
-    std::byte* data = checks().on ? fresh_checked(bytes) : pooled(size);
+    std::byte* data = checks().on ? fresh_checked(bytes) : pooling() ? pooled(size) : fresh(bytes);
     if (!data) out_of_memory(bytes);
     note(data, size, bytes);
     return data;
@@ -128,6 +129,11 @@ class HostAllocator final : public Allocator {
     return data;
   }
 
+  std::byte* fresh(size_t bytes) {
+    ++stats_.system_allocations;
+    return system_allocate(bytes);
+  }
+
   std::byte* fresh_checked(size_t bytes) {
     ++stats_.system_allocations;
     const size_t guard =
@@ -156,7 +162,10 @@ class HostAllocator final : public Allocator {
     if (bytes > kLargest) return nullptr;
     if (device_.type == DeviceType::emulated) return static_cast<std::byte*>(emulator::device_malloc(bytes));
     const size_t rounded = (bytes + kAlignment - 1) / kAlignment * kAlignment;
-    return rounded < bytes ? nullptr : static_cast<std::byte*>(std::aligned_alloc(kAlignment, rounded));
+    if (rounded < bytes) return nullptr;
+    auto* data = static_cast<std::byte*>(std::aligned_alloc(kAlignment, rounded));
+    if (data) sanitizer::poison(data + bytes, rounded - bytes);
+    return data;
   }
   void system_free(std::byte* data) {
     device_.type == DeviceType::emulated ? emulator::device_free(data) : std::free(data);

@@ -1,51 +1,14 @@
 #pragma once
 #include <algorithm>
-#include <array>
-#include <numeric>
+#include <tuple>
 #include <utility>
 
+#include "core/elementwise_plan.h"
 #include "core/reduce_row.h"
-#include "core/strided.h"
 
 /// y = f(x...) element by element on the CPU, with inputs broadcast to y's shape: the loops behind every elementwise
 /// op. core/cuda/elementwise.h is the same for kernels.
 namespace vitrine {
-
-/// As make_plan, for loops that visit the points in any order: dims are first sorted by operand 0's strides, so that
-/// tensors of the same permuted layout (channels last) become one dense run.
-template <int K>
-StridedPlan<K> make_elementwise_plan(const Shape& shape, const std::array<Shape, K>& strides) {
-  std::array<int64_t, Shape::kMaxDims> order;
-  std::iota(order.begin(), order.end(), 0);
-  const auto end = order.begin() + shape.size();
-  const auto farther = [&](int64_t a, int64_t b) { return strides[0][a] > strides[0][b]; };
-  if (std::is_sorted(order.begin(), end, farther)) return make_plan<K>(shape, strides);
-  std::stable_sort(order.begin(), end, farther);
-  Shape sorted;
-  std::array<Shape, K> sorted_strides;
-  for (auto d = order.begin(); d != end; ++d) {
-    sorted.push_back(shape[*d]);
-    for (int k = 0; k < K; ++k) sorted_strides[k].push_back(strides[k][*d]);
-  }
-  return make_plan<K>(sorted, sorted_strides);
-}
-
-/// The plan that walks y and every x, broadcast to y's shape.
-template <class... X>
-StridedPlan<1 + sizeof...(X)> elementwise_plan(const Tensor& y, const X&... x) {
-  return make_elementwise_plan<1 + sizeof...(X)>(y.shape(), {y.strides(), broadcast_strides(x, y.shape())...});
-}
-
-/// Whether y and every x are one dense run in the same order. The inputs must broadcast to y's shape.
-template <class... X>
-bool same_dense_runs(const Tensor& y, const X&... x) {
-  const int64_t n = y.numel();
-  return y.is_contiguous() && ((x.is_contiguous() && x.numel() == n) && ...);
-}
-
-/// An uninitialised tensor of `shape` for an elementwise result: dense, in the order of x's dims in memory if x has
-/// that shape and is a permuted contiguous tensor (channels last stays channels last), else contiguous.
-Tensor empty_in_layout_of(const Tensor& x, const Shape& shape, Dtype dtype);
 
 namespace detail {
 
@@ -111,6 +74,18 @@ void elementwise_run(std::index_sequence<I...>, F f, const int64_t* step, int64_
   }
 }
 
+/// Pieces of K dense arrays of n elements, in parallel.
+template <int K>
+void for_each_piece(int64_t n, RunFunction<K> run) {
+  // Below kGrain elements a thread does not pay; above it the pieces are smaller, so that all threads end together.
+  constexpr int64_t kGrain = 16384, kPiece = 4096;
+  parallel_for(n, n > kGrain ? kPiece : kGrain, [&](int64_t begin, int64_t end) {
+    int64_t at[K];
+    for (int k = 0; k < K; ++k) at[k] = begin;
+    run(at, end - begin);
+  });
+}
+
 }  // namespace detail
 
 /// y = f(x...), where f takes and returns values of accumulate_t. Inputs are broadcast to y's shape.
@@ -123,31 +98,20 @@ void elementwise(F f, Tensor& y, const X&... x) {
   constexpr auto kEach = std::index_sequence_for<In...>();
   Out* const out = y.mutable_data<Out>();
   const std::tuple<const In*...> in{x.template data<In>()...};
-  const auto run = [&](const int64_t* at, const int64_t* step, int64_t n) {
+  int64_t step[K];
+  const auto run = [&](const int64_t(&at)[K], int64_t n) {
     [&]<size_t... I>(std::index_sequence<I...> each) {
       detail::elementwise_run(each, f, step, n, out + at[0], (std::get<I>(in) + at[1 + I])...);
     }
     (kEach);
   };
   if (same_dense_runs(y, x...)) {
-    static constexpr auto kOnes = [] {
-      std::array<int64_t, K> ones;
-      ones.fill(1);
-      return ones;
-    }();
-    // Below kGrain elements a thread does not pay; above it the pieces are smaller, so that all threads end together.
-    constexpr int64_t kGrain = 16384, kPiece = 4096;
-    parallel_for(y.numel(), y.numel() > kGrain ? kPiece : kGrain, [&](int64_t begin, int64_t end) {
-      int64_t at[K];
-      for (int k = 0; k < K; ++k) at[k] = begin;
-      run(at, kOnes.data(), end - begin);
-    });
-    return;
+    for (int64_t& s : step) s = 1;
+    return detail::for_each_piece<K>(y.numel(), run);
   }
   const auto plan = elementwise_plan(y, x...);
-  int64_t step[K];
   for (int k = 0; k < K; ++k) step[k] = plan.dims ? plan.strides[k][plan.dims - 1] : 1;
-  for_each_row(plan, [&](const int64_t(&at)[K], int64_t n) { run(at, step, n); });
+  for_each_row(plan, run);
 }
 
 }  // namespace vitrine

@@ -1,5 +1,6 @@
 #pragma once
 #include <array>
+#include <type_traits>
 
 #include "core/float16.h"
 #include "core/parallel.h"
@@ -76,10 +77,25 @@ inline Reduction make_reduction(const Tensor& x, const Tensor& y) {
   return {make_plan<2>(kept, {kept_y, kept_x}), make_plan<1>(reduced, {reduced_x})};
 }
 
+/// A reference to a function of a run of n points, which begin at[k] elements into array k. The loops that call it are
+/// compiled once, not for each function.
+template <int K>
+class RunFunction {
+ public:
+  template <class F>
+  RunFunction(const F& f)
+      : f_(&f), call_([](const void* g, const int64_t (&at)[K], int64_t n) { (*static_cast<const F*>(g))(at, n); }) {}
+  void operator()(const int64_t (&at)[K], int64_t n) const { call_(f_, at, n); }
+
+ private:
+  const void* f_;
+  void (*call_)(const void* f, const int64_t (&at)[K], int64_t n);
+};
+
 /// Calls row(offsets, n) for runs along the innermost dim, in parallel; steps along a run are plan.strides[k][dims -
 /// 1]. Each point is visited once and the cut into runs depends on the shape alone.
-template <int K, class Row>
-void for_each_row(const StridedPlan<K>& plan, Row row) {
+template <int K>
+void for_each_row(const StridedPlan<K>& plan, std::type_identity_t<RunFunction<K>> row) {
   constexpr int64_t kGrain = 16384;
   if (plan.numel == 0) return;
   const int inner = plan.dims - 1;

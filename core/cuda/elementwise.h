@@ -3,7 +3,7 @@
 
 #include "core/cuda/launch.h"
 #include "core/cuda/vector.h"
-#include "core/elementwise.h"
+#include "core/elementwise_plan.h"
 
 /// y = f(x...) element by element in a kernel, with inputs broadcast to y's shape; f is a small value type with
 /// `template <class A> __device__ operator()`. core/elementwise.h is the same for the CPU.

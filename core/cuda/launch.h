@@ -1,7 +1,8 @@
 #pragma once
+#include <array>
 #include <concepts>
+#include <cstddef>
 #include <string>
-#include <tuple>
 #include <type_traits>
 #include <utility>
 
@@ -42,6 +43,27 @@ struct LaunchShape {
   Bytes shared = 0;
 };
 
+namespace launch_detail {
+
+/// Argument I of a kernel.
+template <size_t I, class T>
+struct Slot {
+  T value;
+};
+/// All of them. (A std::tuple may not be copied as bytes, and takes longer to compile.)
+template <class I, class... T>
+struct Slots;
+template <size_t... I, class... T>
+struct Slots<std::index_sequence<I...>, T...> : Slot<I, T>... {
+  template <class... P>
+  void call(void (*kernel)(P...)) const {
+    kernel(Slot<I, T>::value...);
+  }
+  std::array<void*, sizeof...(T) + 1> pointers() { return {&static_cast<Slot<I, T>&>(*this).value...}; }
+};
+
+}  // namespace launch_detail
+
 #if defined(__CUDACC__)
 inline void check_launch(cudaError_t status, const char* name, const char* when) {
   if (status != cudaSuccess) throw CudaError(std::string(name) + ": " + when + ": " + cudaGetErrorString(status));
@@ -61,14 +83,14 @@ void launch(const char* name, void (*kernel)(P...), LaunchShape shape, A&&... ar
   static_assert(sizeof...(P) == sizeof...(A), "launch: one argument for each parameter of the kernel");
   if (shape.grid.x == 0 || shape.grid.y == 0 || shape.grid.z == 0) return;
   if (trace::kernel_hook) trace::kernel_hook(name);
+  using Values = launch_detail::Slots<std::index_sequence_for<P...>, std::remove_cv_t<P>...>;
 #if defined(__CUDACC__)
-  std::tuple<std::remove_cv_t<P>...> values(static_cast<P>(std::forward<A>(args))...);
-  const auto start = [&]<size_t... I>(std::index_sequence<I...>) {
-    void* pointers[sizeof...(P) + 1] = {&std::get<I>(values)...};
+  Values values{{static_cast<P>(std::forward<A>(args))}...};
+  const auto start = [&] {
     const dim3 grid(unsigned(shape.grid.x), unsigned(shape.grid.y), unsigned(shape.grid.z));
     const dim3 block(unsigned(shape.block.x), unsigned(shape.block.y), unsigned(shape.block.z));
-    return cudaLaunchKernel(reinterpret_cast<const void*>(kernel), grid, block, pointers, size_t(shape.shared.count),
-                            static_cast<cudaStream_t>(current_stream()));
+    return cudaLaunchKernel(reinterpret_cast<const void*>(kernel), grid, block, values.pointers().data(),
+                            size_t(shape.shared.count), static_cast<cudaStream_t>(current_stream()));
   };
   if (shape.grid.x >> 31 || shape.grid.y >> 31 || shape.grid.z >> 31) {
     throw CudaError(std::string(name) + ": launch: the grid is too large");
@@ -79,7 +101,7 @@ void launch(const char* name, void (*kernel)(P...), LaunchShape shape, A&&... ar
                                       cudaFuncAttributeMaxDynamicSharedMemorySize, int(shape.shared.count)),
                  name, "shared memory");
   }
-  check_launch(start(std::index_sequence_for<P...>()), name, "launch");
+  check_launch(start(), name, "launch");
   static const bool wait = [] {
     const char* text = std::getenv("VITRINE_SYNC");
     return text && *text == '1';
@@ -89,9 +111,11 @@ void launch(const char* name, void (*kernel)(P...), LaunchShape shape, A&&... ar
 #else
   struct Call {
     void (*kernel)(P...);
-    std::tuple<std::remove_cv_t<P>...> values;
+    Values values;
   };
-  const Call call{kernel, std::tuple<std::remove_cv_t<P>...>(static_cast<P>(std::forward<A>(args))...)};
+  // A recording copies the bytes of a call, as a GPU's driver those of the arguments.
+  static_assert(std::is_trivially_copyable_v<Call> && alignof(Call) <= alignof(std::max_align_t));
+  const Call call{kernel, {{static_cast<P>(std::forward<A>(args))}...}};
   emulator::run({.name = name,
                  .grid = {shape.grid.x, shape.grid.y, shape.grid.z},
                  .block = {shape.block.x, shape.block.y, shape.block.z},
@@ -99,13 +123,10 @@ void launch(const char* name, void (*kernel)(P...), LaunchShape shape, A&&... ar
                  .invoke =
                      [](const void* p) {
                        const Call& c = *static_cast<const Call*>(p);
-                       std::apply(c.kernel, c.values);
+                       c.values.call(c.kernel);
                      },
                  .arguments = &call,
-                 .argument_bytes = sizeof call,
-                 .keep = [](const void* p) -> std::shared_ptr<const void> {
-                   return std::make_shared<const Call>(*static_cast<const Call*>(p));
-                 }});
+                 .argument_bytes = sizeof call});
 #endif
 }
 

@@ -142,14 +142,18 @@ void fold_cpu(const Fold& fold, const T* x, const accumulate_t<T>* parameter, O*
   if (kept.numel == 0) return;
   const bool columns = kept.dims && kept.strides[1][kept.dims - 1] == 1 && width >= 4 &&
                        !(plan.reduced.dims && plan.reduced.strides[0][plan.reduced.dims - 1] == 1);
-  const auto visit = [&](Segments cut, auto write) {
-    columns ? visit_columns(fold, x, parameter, plan, cut, write) : visit_points(fold, x, parameter, plan, cut, write);
-  };
   const int64_t tasks = columns ? kept.numel / std::min(width, kColumns) : kept.numel;
   const Segments cut = tasks >= 64 ? Segments{1, points} : cut_segments(points, columns ? 256 : 16384, 64);
-  if (cut.count == 1) return visit(cut, [&](int64_t at, int64_t, State s, auto p) { y[at] = O(fold.finish(s, p)); });
-  std::vector<State> partial(size_t(kept.numel * cut.count));
-  visit(cut, [&](int64_t, int64_t item, State s, auto) { partial[size_t(item)] = s; });
+  std::vector<State> partial(cut.count == 1 ? 0 : size_t(kept.numel * cut.count));
+  const auto write = [&](int64_t at, int64_t item, State s, accumulate_t<T> p) {
+    if (cut.count == 1) {
+      y[at] = O(fold.finish(s, p));
+    } else {
+      partial[size_t(item)] = s;
+    }
+  };
+  columns ? visit_columns(fold, x, parameter, plan, cut, write) : visit_points(fold, x, parameter, plan, cut, write);
+  if (cut.count == 1) return;
   for (int64_t output = 0; output < kept.numel; ++output) {
     State s = fold.start();
     for (int64_t i = 0; i < cut.count; ++i) s = fold.combine(s, partial[size_t(output * cut.count + i)]);

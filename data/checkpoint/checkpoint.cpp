@@ -11,7 +11,7 @@ namespace vitrine::data {
 namespace {
 
 void check_no_key(const InputFile& file, const std::string& key) {
-  file.require(key.empty(), "only files of torch.save have entries such as {} to choose from", quoted(key));
+  file.require(key.empty(), "only files of torch.save have entries such as {} to choose from", in_quotes(key));
 }
 
 /// The eight digits at the end of the name; empty if it has none.

@@ -37,7 +37,7 @@ std::string ElementType::name() const {
 }
 
 std::string widened_note(const std::string& name, ElementType type) {
-  return format("{}: {} widened to {}", quoted(name), type.name(), type.dtype());
+  return format("{}: {} widened to {}", in_quotes(name), type.name(), type.dtype());
 }
 
 Shape checked_shape(const InputFile& file, const std::string& what, const std::vector<int64_t>& sizes, int64_t bytes) {

@@ -9,7 +9,7 @@
 
 namespace vitrine::data {
 
-std::string quoted(const std::string& text) {
+std::string in_quotes(const std::string& text) {
   using Json = nlohmann::ordered_json;
   constexpr size_t kShown = 200;
   return Json(text.substr(0, kShown)).dump(-1, ' ', true, Json::error_handler_t::replace) +

@@ -8,7 +8,7 @@
 namespace vitrine::data {
 
 /// A text from a file as it may appear in a message: on one line and not too long.
-std::string quoted(const std::string& text);
+std::string in_quotes(const std::string& text);
 
 /// A file that is not trusted, read at any place. Its errors name it, and it bounds the memory that its content can ask
 /// for: sizes in a file are claims, and a view that repeats one number, or compressed zeros, can claim anything.

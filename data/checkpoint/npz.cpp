@@ -40,7 +40,7 @@ class HeaderParser {
       } else if (key == "shape" && !header.shape) {
         header.shape = sizes();
       } else {
-        in_.require(false, "its header has the key {}, unknown or twice", quoted(key));
+        in_.require(false, "its header has the key {}, unknown or twice", in_quotes(key));
       }
       if (!next(',')) {
         expect('}');
@@ -125,7 +125,7 @@ void parse_type(const ByteSource& in, Header& header) {
   if (d.size() == 3 && std::strchr("<>|=", d[0]))
     for (const Known& known : kKnown)
       if (d[1] == known.letter && std::strchr(known.sizes, d[2])) found = &known;
-  in.require(found, "has elements {}{}; f2 f4 f8, i1 i2 i4 i8, u1 u2 u4 u8 and b1 can be read", quoted(d),
+  in.require(found, "has elements {}{}; f2 f4 f8, i1 i2 i4 i8, u1 u2 u4 u8 and b1 can be read", in_quotes(d),
              d.find('O') == std::string::npos ? "" : ", pickled objects");
   header.type = {found->kind, d[2] - '0'};
   header.big_endian = d[0] == '>';

@@ -40,7 +40,7 @@ Json parse_header(const InputFile& file, const std::string& text) {
       keys.pop_back();
     } else if (event == Json::parse_event_t::key) {
       const auto name = value.get<std::string>();
-      file.require(keys.back().insert(name).second, "the header has the key {} twice", quoted(name));
+      file.require(keys.back().insert(name).second, "the header has the key {} twice", in_quotes(name));
     }
     file.require(depth <= 3, "the header is nested too deeply");
     return true;
@@ -60,7 +60,7 @@ bool is_offset(const Json& value) { return value.is_number_unsigned(); }
 Entry read_entry(const InputFile& file, const std::string& name, const Json& value) {
   Entry entry;
   entry.name = name;
-  const std::string shown = quoted(name);
+  const std::string shown = in_quotes(name);
   const auto field = [&](const char* key) -> const Json& {
     file.require(value.is_object() && value.contains(key), "tensor {} has no \"{}\"", shown, key);
     return value[key];
@@ -73,7 +73,7 @@ Entry read_entry(const InputFile& file, const std::string& name, const Json& val
   });
   file.require(known != std::end(kDtypeNames),
                "tensor {} has dtype {}; F64, F32, BF16, F16, I64, I32, U8 and BOOL can be read", shown,
-               quoted(dtype.get<std::string>()));
+               in_quotes(dtype.get<std::string>()));
   entry.dtype = known->first;
 
   file.require(shape.is_array() && std::all_of(shape.begin(), shape.end(), is_offset),
@@ -106,7 +106,7 @@ void check_layout(const InputFile& file, const std::vector<Entry>& entries, uint
   std::vector<const Entry*> order;
   for (const Entry& e : entries) {
     file.require(e.end <= data_bytes, "tensor {} ends at byte {} of the data, but the file has {}; it is truncated",
-                 quoted(e.name), e.end, data_bytes);
+                 in_quotes(e.name), e.end, data_bytes);
     order.push_back(&e);
   }
   std::sort(order.begin(), order.end(),
@@ -114,8 +114,8 @@ void check_layout(const InputFile& file, const std::vector<Entry>& entries, uint
   uint64_t at = 0;
   for (const Entry* e : order) {
     file.require(e->begin >= at, "tensor {} overlaps another: it begins at byte {}, the one before ends at {}",
-                 quoted(e->name), e->begin, at);
-    file.require(e->begin == at, "{} unused bytes before tensor {}", e->begin - at, quoted(e->name));
+                 in_quotes(e->name), e->begin, at);
+    file.require(e->begin == at, "{} unused bytes before tensor {}", e->begin - at, in_quotes(e->name));
     at = e->end;
   }
   file.require(at == data_bytes, "{} bytes after the last tensor", data_bytes - at);
@@ -137,21 +137,21 @@ void check_names(const std::string& file, const Safetensors& content) {
   const auto check_keys = [&](const auto& list, const char* what) {
     std::set<std::string> seen;
     for (const auto& [name, value] : list) {
-      check<IoError>(seen.insert(name).second, "{}: the {} {} is given twice", file, what, quoted(name));
+      check<IoError>(seen.insert(name).second, "{}: the {} {} is given twice", file, what, in_quotes(name));
       bool utf8 = true;
       try {
         Json(name).dump();
       } catch (const Json::exception&) {
         utf8 = false;
       }
-      check<IoError>(utf8, "{}: the {} {} is not UTF-8", file, what, quoted(name));
+      check<IoError>(utf8, "{}: the {} {} is not UTF-8", file, what, in_quotes(name));
     }
   };
   check_keys(content.tensors, "tensor");
   check_keys(content.metadata, "metadata key");
   for (const auto& [name, tensor] : content.tensors) {
     check<IoError>(name != kMetadata, "{}: no tensor can be called {}", file, kMetadata);
-    check<IoError>(tensor.defined(), "{}: tensor {} is undefined", file, quoted(name));
+    check<IoError>(tensor.defined(), "{}: tensor {} is undefined", file, in_quotes(name));
   }
 }
 
@@ -166,8 +166,8 @@ const Tensor* Safetensors::find(const std::string& name) const {
 const Tensor& Safetensors::at(const std::string& name) const {
   if (const Tensor* found = find(name)) return *found;
   std::string names;
-  for (const auto& [key, tensor] : tensors) names += (names.empty() ? "" : ", ") + quoted(key);
-  throw IoError(format("there is no tensor {}; the file has {}", quoted(name), names.empty() ? "none" : names));
+  for (const auto& [key, tensor] : tensors) names += (names.empty() ? "" : ", ") + in_quotes(key);
+  throw IoError(format("there is no tensor {}; the file has {}", in_quotes(name), names.empty() ? "none" : names));
 }
 
 Safetensors read_safetensors(const std::string& path) { return read_safetensors(InputFile(path)); }
@@ -192,7 +192,7 @@ Safetensors read_safetensors(const InputFile& file) {
     if (name == kMetadata) {
       file.require(value.is_object(), "\"{}\" is not an object of texts", kMetadata);
       for (const auto& [key, item] : value.items()) {
-        file.require(item.is_string(), "\"{}\": {} is not a text", kMetadata, quoted(key));
+        file.require(item.is_string(), "\"{}\": {} is not a text", kMetadata, in_quotes(key));
         content.metadata.emplace_back(key, item.get<std::string>());
       }
     } else {

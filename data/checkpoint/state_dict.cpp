@@ -38,7 +38,7 @@ bool is_module(const PickleValue& global, std::string_view module) {
 std::string described(const PickleValue& v) {
   const PickleValue* global = v.is(Kind::call) ? v.items[0] : &v;
   if (!global->is(Kind::global)) return v.is(Kind::call) ? "an object" : "no tensors";
-  return "an object of " + quoted(global->items[0]->text + "." + global->items[1]->text);
+  return "an object of " + in_quotes(global->items[0]->text + "." + global->items[1]->text);
 }
 
 /// The call of a torch._utils function that rebuilds a tensor, out of those that make it a Parameter; nullptr if
@@ -79,7 +79,7 @@ std::vector<int64_t> integers(const InputFile& file, const std::string& what, co
 
 /// Reads the arguments of a rebuilding call: (storage, offset, sizes, strides, requires_grad, hooks, ...).
 Record read_record(const InputFile& file, const std::string& name, const PickleValue& call) {
-  const std::string what = "tensor " + quoted(name);
+  const std::string what = "tensor " + in_quotes(name);
   const auto& a = call.items[1]->items;
   const bool typed_late = call.items[0]->items[1]->text == "_rebuild_tensor_v3";  // (..., hooks, dtype, ...)
   file.require(a.size() >= (typed_late ? 7 : 4) && a[0]->is(Kind::persistent) && a[1]->is(Kind::integer),
@@ -136,7 +136,7 @@ class Walk {
       constexpr size_t kMost = size_t(1) << 17;
       file_.require(records.size() < kMost, "more than {} tensors", kMost);
       records.push_back(read_record(file_, name, *call));
-      file_.require(names_.insert(name).second, "two tensors are called {}", quoted(name));
+      file_.require(names_.insert(name).second, "two tensors are called {}", in_quotes(name));
     } else if (is_collection(v)) {
       const bool dict = v.is(Kind::dict);
       for (size_t i = dict; i < v.items.size(); i += dict ? 2 : 1) {
@@ -148,7 +148,7 @@ class Walk {
       }
     } else {
       constexpr int64_t kShown = 8;
-      if (++passed_over <= kShown) examples.push_back(quoted(name));
+      if (++passed_over <= kShown) examples.push_back(in_quotes(name));
       if (passed_over == kShown + 1) examples.push_back("...");
     }
   }
@@ -162,7 +162,7 @@ class Walk {
   std::string joined(const std::string& name, const std::string& part) const {
     constexpr size_t kMost = 1000;
     file_.require(name.size() + part.size() < kMost, "a name of more than {} characters: {}", kMost,
-                  quoted(name.empty() ? part : name));
+                  in_quotes(name.empty() ? part : name));
     return name.empty() ? part : name + "." + part;
   }
   void step(int depth) {
@@ -181,7 +181,7 @@ class Walk {
 const PickleValue& choose(const InputFile& file, const PickleValue& root, std::string& key) {
   Walk walk(file);
   if (!root.is(Kind::dict)) {
-    file.require(key.empty(), "holds no dict that could have an entry {}", quoted(key));
+    file.require(key.empty(), "holds no dict that could have an entry {}", in_quotes(key));
     file.require(walk.holds_tensors(root), "holds no tensors in plain dicts and lists, but {}", described(root));
     return root;
   }
@@ -194,16 +194,16 @@ const PickleValue& choose(const InputFile& file, const PickleValue& root, std::s
     direct = direct || rebuilding(&value);
     if (!name.is(Kind::text)) continue;
     if (walk.holds_tensors(value)) {
-      file.require(candidates.emplace(name.text, &value).second, "two entries are called {}", quoted(name.text));
-      if (with.size() <= kShown) with.push_back(with.size() < kShown ? quoted(name.text) : "...");
+      file.require(candidates.emplace(name.text, &value).second, "two entries are called {}", in_quotes(name.text));
+      if (with.size() <= kShown) with.push_back(with.size() < kShown ? in_quotes(name.text) : "...");
     } else if (without.size() < kShown) {
-      without.push_back(quoted(name.text) + ": " + described(value));
+      without.push_back(in_quotes(name.text) + ": " + described(value));
     }
   }
   file.require(!with.empty(), "holds no tensors in plain dicts and lists ({}); save a model's state_dict()",
                without.empty() ? "it is empty" : join(without));
   if (!key.empty()) {
-    file.require(candidates.contains(key), "no entry {} holds tensors; those that do: {}", quoted(key), join(with));
+    file.require(candidates.contains(key), "no entry {} holds tensors; those that do: {}", in_quotes(key), join(with));
     return *candidates[key];
   }
   for (const char* usual : {"model", "state_dict", "model_state_dict", "model_ema", "state_dict_ema"}) {
@@ -279,7 +279,7 @@ StorageId storage_id(const InputFile& file, const PickleValue& persistent) {
       return name == std::string(t.storage) + "Storage" &&
              (is_module(*p[1], "torch") || is_module(*p[1], "torch.cuda"));
     });
-    file.require(found != std::end(kTypes), "storage {} cannot be read: {}", quoted(id.key), described(*p[1]));
+    file.require(found != std::end(kTypes), "storage {} cannot be read: {}", in_quotes(id.key), described(*p[1]));
     id.type = found->type;
   }
   if (p.size() > 5 && p[5]->is(Kind::tuple)) {
@@ -287,7 +287,7 @@ StorageId storage_id(const InputFile& file, const PickleValue& persistent) {
     file.require(window.size() == 3 && window[1]->is(Kind::integer) && window[2]->is(Kind::integer) &&
                      window[1]->number >= 0 && window[2]->number >= 0 && window[1]->number <= id.count &&
                      window[2]->number <= id.count - window[1]->number,
-                 "storage {}: a window outside of it", quoted(id.key));
+                 "storage {}: a window outside of it", in_quotes(id.key));
     id.window_offset = window[1]->number, id.window_count = window[2]->number;
   }
   return id;

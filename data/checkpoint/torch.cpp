@@ -34,12 +34,12 @@ class ZipStorages final : public Storages {
     const ZipEntry* order = archive.find(folder_ + "byteorder");
     const std::string text = order ? read_text(archive, *order) : "little";
     archive.file().require(text == "little" || text == "big", "the byte order {} is neither little nor big",
-                           quoted(text));
+                           in_quotes(text));
     big_endian_ = text == "big";
   }
   std::unique_ptr<ByteSource> open(const StorageId& id) const override {
     const ZipEntry* entry = archive_.find(folder_ + "data/" + id.key);
-    archive_.file().require(entry, "storage {} is not in the archive", quoted(id.key));
+    archive_.file().require(entry, "storage {} is not in the archive", in_quotes(id.key));
     return archive_.open(*entry);
   }
   bool big_endian() const override { return big_endian_; }
@@ -65,27 +65,28 @@ class LegacyStorages final : public Storages {
     file.require(keys.is(PickleValue::Kind::list), "the list of storages is none");
     for (const PickleValue* key : keys.items) {
       const auto id = ids.find(key->text);
-      file.require(id != ids.end(), "storage {} belongs to no tensor", quoted(key->text));
+      file.require(id != ids.end(), "storage {} belongs to no tensor", in_quotes(key->text));
       unsigned char bytes[8];
-      FileRange(file, at, file.size(), "storage " + quoted(key->text)).read(bytes, sizeof bytes);
+      FileRange(file, at, file.size(), "storage " + in_quotes(key->text)).read(bytes, sizeof bytes);
       if (big_endian) std::reverse(std::begin(bytes), std::end(bytes));
       const auto count = little_endian<uint64_t>(bytes);
       at += sizeof bytes;
       file.require(count == uint64_t(id->second.count), "storage {} holds {} elements, its tensors say {}",
-                   quoted(key->text), count, id->second.count);
+                   in_quotes(key->text), count, id->second.count);
       const uint64_t element = uint64_t(id->second.type.bytes);
       file.require(count <= (file.size() - at) / element, "truncated: storage {} of {} elements at byte {}",
-                   quoted(key->text), count, at);
+                   in_quotes(key->text), count, at);
       file.require(places_.emplace(key->text, std::pair(at, at + count * element)).second, "storage {} is there twice",
-                   quoted(key->text));
+                   in_quotes(key->text));
       at += count * element;
     }
     file.require(at == file.size(), "{} bytes after the last storage", file.size() - at);
   }
   std::unique_ptr<ByteSource> open(const StorageId& id) const override {
     const auto place = places_.find(id.key);
-    file_.require(place != places_.end(), "storage {} is not in the file", quoted(id.key));
-    return std::make_unique<FileRange>(file_, place->second.first, place->second.second, "storage " + quoted(id.key));
+    file_.require(place != places_.end(), "storage {} is not in the file", in_quotes(id.key));
+    return std::make_unique<FileRange>(file_, place->second.first, place->second.second,
+                                       "storage " + in_quotes(id.key));
   }
   bool big_endian() const override { return big_endian_; }
 

@@ -65,7 +65,7 @@ void read_zip64(const InputFile& file, const std::vector<unsigned char>& extra, 
     if (u16(&extra[field]) == 1) at = field + 4, end = std::min(extra.size(), at + u16(&extra[field + 2]));
   for (uint64_t* value : {&entry.bytes, &entry.stored_bytes, &entry.header}) {
     if (*value != kIn64) continue;
-    file.require(end >= at + 8, "entry {}: its zip64 field is missing or too short", quoted(entry.name));
+    file.require(end >= at + 8, "entry {}: its zip64 field is missing or too short", in_quotes(entry.name));
     *value = u64(&extra[at]), at += 8;
   }
 }
@@ -74,7 +74,7 @@ void read_zip64(const InputFile& file, const std::vector<unsigned char>& extra, 
 class EntrySource final : public ByteSource {
  public:
   EntrySource(const InputFile& file, const ZipEntry& entry)
-      : ByteSource(file, quoted(entry.name), entry.bytes), entry_(entry), buffer_(entry.deflated ? kBuffer : 0) {
+      : ByteSource(file, in_quotes(entry.name), entry.bytes), entry_(entry), buffer_(entry.deflated ? kBuffer : 0) {
     if (entry_.deflated) require(inflateInit2(&z_, -MAX_WBITS) == Z_OK, "no memory to decompress it");
     if (entry_.bytes == 0) finish();
   }
@@ -141,7 +141,7 @@ ZipArchive::ZipArchive(const InputFile& file) : file_(file) {
   const Directory directory = find_directory(file);
   read_directory(directory.begin, directory.bytes, directory.count);
   for (size_t i = 0; i < entries_.size(); ++i) {
-    file_.require(index_.emplace(entries_[i].name, i).second, "two entries are called {}", quoted(entries_[i].name));
+    file_.require(index_.emplace(entries_[i].name, i).second, "two entries are called {}", in_quotes(entries_[i].name));
     place(entries_[i], directory.begin);
   }
   std::vector<const ZipEntry*> order;
@@ -149,7 +149,7 @@ ZipArchive::ZipArchive(const InputFile& file) : file_(file) {
   std::sort(order.begin(), order.end(), [](const ZipEntry* a, const ZipEntry* b) { return a->header < b->header; });
   for (size_t i = 1; i < order.size(); ++i)
     file_.require(order[i - 1]->begin + order[i - 1]->stored_bytes <= order[i]->header, "the entries {} and {} overlap",
-                  quoted(order[i - 1]->name), quoted(order[i]->name));
+                  in_quotes(order[i - 1]->name), in_quotes(order[i]->name));
 }
 
 void ZipArchive::read_directory(uint64_t begin, uint64_t bytes, uint64_t count) {
@@ -166,7 +166,7 @@ void ZipArchive::read_directory(uint64_t begin, uint64_t bytes, uint64_t count) 
     in.read(extra.data(), extra.size());
     in.read(comment.data(), comment.size());
     read_zip64(file_, extra, entry);
-    const std::string shown = quoted(entry.name);
+    const std::string shown = in_quotes(entry.name);
     constexpr int kKnownFlags = 0x080e;  // how deflate was set, sizes behind the data, name in UTF-8
     const uint16_t flags = u16(head + 8), method = u16(head + 10);
     in.require((flags & ~kKnownFlags) == 0, "entry {} is encrypted or has flags {} that are not known", shown, flags);
@@ -181,7 +181,7 @@ void ZipArchive::read_directory(uint64_t begin, uint64_t bytes, uint64_t count) 
 }
 
 void ZipArchive::place(ZipEntry& entry, uint64_t directory) const {
-  const std::string shown = quoted(entry.name);
+  const std::string shown = in_quotes(entry.name);
   file_.require(entry.header <= directory && directory - entry.header >= kLocalBytes,
                 "entry {} lies at byte {}, behind the last entry's end at {}", shown, entry.header, directory);
   unsigned char head[kLocalBytes];
@@ -190,7 +190,7 @@ void ZipArchive::place(ZipEntry& entry, uint64_t directory) const {
                 "entry {}: there is no such entry at byte {}", shown, entry.header);
   std::string name(u16(head + 26), '\0');
   file_.read(entry.header + kLocalBytes, name.data(), name.size());
-  file_.require(name == entry.name, "entry {} is called {} where it lies", shown, quoted(name));
+  file_.require(name == entry.name, "entry {} is called {} where it lies", shown, in_quotes(name));
   entry.begin = entry.header + kLocalBytes + name.size() + u16(head + 28);
   file_.require(entry.begin <= directory && entry.stored_bytes <= directory - entry.begin,
                 "entry {} of {} bytes at byte {} passes the last entry's end at {}: truncated", shown,

@@ -8,6 +8,7 @@
 #include "core/trace.h"
 #include "ops/pad/pad.h"
 #include "tests/support/catch.h"
+#include "tests/support/report.h"
 
 using namespace vitrine;
 
@@ -30,6 +31,23 @@ TEST_CASE("the allocator reuses what was freed", "[unit]") {
   const int64_t system = cpu.stats().system_allocations;
   for (int i = 0; i < 10; ++i) empty({1000});
   CHECK(cpu.stats().system_allocations == system);
+}
+
+TEST_CASE("the address sanitizer sees the first byte behind a tensor", "[unit][emulated]") {
+  if (emulator::flavour() != emulator::Flavour::asan) return;
+  for (const Device device : {Device::cpu(), Device::emulated()})
+    for (const int64_t bytes : {1, 65, 1000, 17664}) {
+      CAPTURE(to_string(device), bytes);
+      const auto report = [&](size_t length) {
+        return testing::report_of([&] {
+          const Tensor t = empty({bytes}, {.dtype = Dtype::u8, .device = device});
+          std::vector<char> copy(length);
+          std::memcpy(copy.data(), t.raw_data(), length);  // which the sanitizer watches in any program
+        });
+      };
+      CHECK(report(size_t(bytes)) == "");
+      CHECK_THAT(report(size_t(bytes) + 1), testing::Contains("AddressSanitizer"));
+    }
 }
 
 TEST_CASE("peak and largest block", "[unit]") {

@@ -109,6 +109,32 @@ TEST_CASE("files include only their own layer and those below it", "[unit]") {
   CHECK(files > 20);
 }
 
+/// Adds `file` and all that it includes from this repository, directly or not.
+void add_reached(const std::string& file, std::set<std::string>& reached) {
+  std::ifstream in(fs::path(VITRINE_SOURCE_DIR) / file);
+  if (!in || !reached.insert(file).second) return;
+  const std::string begin = "#include \"";
+  for (std::string line; std::getline(in, line);)
+    if (starts_with(line, begin)) add_reached(line.substr(begin.size(), line.rfind('"') - begin.size()), reached);
+}
+
+// nvcc hands its host compiler another text than it read, in which vectors of lanes do not compile.
+TEST_CASE("kernel files do not reach the CPU's vectors", "[unit]") {
+  int files = 0;
+  for (const char* top : {"core", "ops", "tests"})
+    for (const auto& entry : fs::recursive_directory_iterator(fs::path(VITRINE_SOURCE_DIR) / top)) {
+      if (entry.path().extension() != ".cu") continue;
+      const std::string file = entry.path().lexically_relative(VITRINE_SOURCE_DIR).generic_string();
+      std::set<std::string> reached;
+      add_reached(file, reached);
+      CAPTURE(file);
+      CHECK(reached.size() > 1);
+      CHECK(reached.count("core/simd.h") == 0);
+      ++files;
+    }
+  CHECK(files > 20);
+}
+
 TEST_CASE("a file that reaches up is found", "[unit]") {
   CHECK(violations("core/a.h", "#include \"ops/softmax/softmax.h\"\n").size() == 1);
   CHECK(violations("ops/a/a.cpp", "#pragma once\n#include \"nn/linear.h\"\n").size() == 1);

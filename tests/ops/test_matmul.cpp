@@ -1,11 +1,15 @@
 #include <cmath>
 
 #include "core/autograd.h"
+#include "core/cuda/emulator/emulator.h"
 #include "core/random.h"
 #include "ops/linear/linear.h"
 #include "ops/matmul/matmul.h"
+#include "ops/matmul/matmul_kernels.h"
 #include "ops/matmul/product.h"
 #include "tests/support/catch.h"
+#include "tests/support/report.h"
+#include "tests/support/threads.h"
 
 using namespace vitrine;
 
@@ -80,4 +84,19 @@ TEST_CASE("a recorded linear packs nothing", "[unit]") {
   ops::PackedFactor packed;
   ops::linear(x, weight, {}, &packed);
   CHECK(!packed.layout);
+}
+
+// The asan preset compiles the tiles of a product without its checks; gemm_small makes up for them.
+TEST_CASE("the address sanitizer sees a product that leaves its matrices", "[unit]") {
+  if (emulator::flavour() != emulator::Flavour::asan) return;
+  const testing::ThreadsGuard one(1);
+  const auto report = [](int64_t rows_of_a) {
+    return testing::report_of([&] {
+      const Tensor a = zeros({rows_of_a, 96}, {.dtype = Dtype::f64}), b = zeros({96, 48}, {.dtype = Dtype::f64});
+      Tensor y = zeros({24, 48}, {.dtype = Dtype::f64});
+      ops::product_plain(a, b, Tensor(), y);
+    });
+  };
+  CHECK(report(24) == "");
+  CHECK_THAT(report(23), testing::Contains("AddressSanitizer: heap-buffer-overflow"));
 }

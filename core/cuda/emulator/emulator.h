@@ -1,7 +1,6 @@
 #pragma once
 #include <cstddef>
 #include <cstdint>
-#include <memory>
 
 #include "core/cuda/emulator/vector_types.h"
 #include "core/error.h"
@@ -91,8 +90,7 @@ struct Launch {
   int64_t shared;  ///< bytes of dynamic shared memory
   void (*invoke)(const void* arguments);
   const void* arguments;
-  size_t argument_bytes;
-  std::shared_ptr<const void> (*keep)(const void* arguments);  ///< a copy, for a recording (emulator/recording.h)
+  size_t argument_bytes;  ///< which a recording copies (emulator/recording.h)
 };
 /// Runs a launch to its end, or records it. An empty grid is no work. @throws LaunchError
 void run(const Launch& launch);

@@ -5,8 +5,8 @@
 
 #include <cstdint>
 
-#include "core/cuda/emulator/sanitizer.h"
 #include "core/error.h"
+#include "core/sanitizer.h"
 
 namespace vitrine::emulator {
 

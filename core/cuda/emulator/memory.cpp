@@ -5,8 +5,8 @@
 
 #include "core/cuda/emulator/checker.h"
 #include "core/cuda/emulator/recording.h"
-#include "core/cuda/emulator/sanitizer.h"
 #include "core/cuda/emulator/worker.h"
+#include "core/sanitizer.h"
 
 namespace vitrine::emulator {
 namespace {

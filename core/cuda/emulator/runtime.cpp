@@ -5,11 +5,13 @@
 #include <mutex>
 #include <numeric>
 #include <thread>
+#include <utility>
+#include <vector>
 
 #include "core/cuda/emulator/checker.h"
 #include "core/cuda/emulator/recording.h"
-#include "core/cuda/emulator/sanitizer.h"
 #include "core/cuda/emulator/worker.h"
+#include "core/sanitizer.h"
 
 namespace vitrine::emulator {
 namespace {
@@ -130,8 +132,10 @@ void run(const Launch& launch) {
   }
   check_shape(launch);
   if (!recording()) return run_now(launch);
-  perform([later = launch, kept = launch.keep(launch.arguments)]() mutable {
-    later.arguments = kept.get();
+  std::vector<std::max_align_t> kept(launch.argument_bytes / sizeof(std::max_align_t) + 1);
+  std::memcpy(kept.data(), launch.arguments, launch.argument_bytes);
+  perform([later = launch, kept = std::move(kept)]() mutable {
+    later.arguments = kept.data();
     run_now(later);
   });
 }

@@ -7,7 +7,7 @@
 #include <cstring>
 
 #include "core/cuda/emulator/checker.h"
-#include "core/cuda/emulator/sanitizer.h"
+#include "core/sanitizer.h"
 
 namespace vitrine::emulator {
 

@@ -1,12 +1,10 @@
-#include <sys/wait.h>
-#include <unistd.h>
-
 #include <algorithm>
 #include <cstdlib>
 
 #include "core/cuda/emulator/emulator.h"
 #include "tests/core/cuda/runners.h"
 #include "tests/support/catch.h"
+#include "tests/support/report.h"
 
 namespace vitrine::testing {
 namespace {
@@ -95,29 +93,6 @@ std::string outcome(const std::string& name, bool fixed, const Options& options)
   }
 }
 
-// What a child process that runs the kernel writes until its sanitizer stops it; empty if it is not stopped.
-std::string report_of(const std::string& name) {
-  int ends[2];
-  if (pipe(ends) != 0) return "";
-  const pid_t child = fork();
-  if (child == 0) {
-    if (dup2(ends[1], STDERR_FILENO) < 0) _exit(0);
-    try {
-      run("faulty/" + name, DeviceType::emulated, {false});
-    } catch (...) {
-    }
-    _exit(0);
-  }
-  close(ends[1]);
-  std::string report;
-  char text[4096];
-  for (ssize_t n; (n = read(ends[0], text, sizeof text)) > 0;) report.append(text, size_t(n));
-  close(ends[0]);
-  int status = 0;
-  waitpid(child, &status, 0);
-  return WIFEXITED(status) && WEXITSTATUS(status) == 0 ? "" : report;
-}
-
 }  // namespace
 
 TEST_CASE("emulator: every kind of mistake is noticed by the flavour that is meant to", "[unit][emulated]") {
@@ -126,7 +101,8 @@ TEST_CASE("emulator: every kind of mistake is noticed by the flavour that is mea
     CAPTURE(m.name, wanted);
     if (wanted == kUnseen) continue;
     if (std::find(std::begin(kReports), std::end(kReports), wanted) != std::end(kReports)) {
-      CHECK_THAT(report_of(m.name), Contains(wanted));
+      CHECK_THAT(report_of([&] { run(std::string("faulty/") + m.name, DeviceType::emulated, {false}); }),
+                 Contains(wanted));
       continue;
     }
     std::string heard;
