@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""Compiles every kernel file with nvcc for sm_80 and sm_90 and tabulates what ptxas says: registers, shared memory, spills.
+"""Compiles every kernel file with nvcc for sm_80 and sm_90, with the host code that launches it, and tabulates what ptxas says of
+registers, shared memory and spills.
 
   tests/resources.py            all files; writes the table into core/cuda/README.md; exit 1 on a warning or what is not allowed
   tests/resources.py --check    the same without writing
@@ -21,8 +22,9 @@ BEGIN, END = "<!-- kernel resources -->", "<!-- end of kernel resources -->"
 # stored once and read once, to end at a number of registers (32, 40, 128) beyond which an SM holds fewer warps. More is a mistake.
 ALLOWED_SPILL = 16
 ALLOWED_FRAME = 32768
+# Objects, not -cubin: the host's side is to compile too.
 FLAGS = ["-std=c++20", "-O3", "--expt-relaxed-constexpr", "--extended-lambda", "-Werror", "all-warnings", "-Xptxas", "-v",
-         "-Xcompiler", "-Wall,-Wextra,-Wno-unknown-pragmas", "-I", str(ROOT), "-cubin", "-o", os.devnull]
+         "-Xcompiler", "-Wall,-Wextra,-Wno-unknown-pragmas", "-I", str(ROOT), "-c", "-o", os.devnull]
 
 
 def kernel_name(mangled):
