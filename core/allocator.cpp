@@ -66,7 +66,7 @@ class HostAllocator final : public Allocator {
     const std::lock_guard lock(mutex_);
     const size_t size = size_class(bytes);
     if (limit_ && size_t(stats_.live_bytes) + size > limit_) out_of_memory(bytes);
-    std::byte* data = checks().on ? fresh_checked(bytes) : pooling() ? pooled(size) : fresh(bytes);
+    std::byte* data = checks().on ? fresh_checked(bytes) : pooling() ? pooled(size) : system_allocate(bytes);
     if (!data) out_of_memory(bytes);
     note(data, size, bytes);
     return data;
@@ -118,7 +118,6 @@ class HostAllocator final : public Allocator {
   std::byte* pooled(size_t size) {
     auto& list = free_[class_index(size)];
     if (list.empty()) {
-      ++stats_.system_allocations;
       if (std::byte* data = system_allocate(size)) return data;
       release_cache();  // memory held in other size classes may be what is missing
       return system_allocate(size);
@@ -129,13 +128,7 @@ class HostAllocator final : public Allocator {
     return data;
   }
 
-  std::byte* fresh(size_t bytes) {
-    ++stats_.system_allocations;
-    return system_allocate(bytes);
-  }
-
   std::byte* fresh_checked(size_t bytes) {
-    ++stats_.system_allocations;
     const size_t guard =
         device_.type == DeviceType::cpu ? kGuardBytes : 0;  // the emulator's checker guards its own blocks
     std::byte* data = system_allocate(bytes + guard);
@@ -157,6 +150,7 @@ class HostAllocator final : public Allocator {
   }
 
   std::byte* system_allocate(size_t bytes) {
+    ++stats_.system_allocations;
     constexpr size_t kLargest = size_t(1)
                                 << 40;  // beyond any machine's memory; a sanitizer would abort rather than refuse
     if (bytes > kLargest) return nullptr;

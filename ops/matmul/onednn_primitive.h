@@ -5,7 +5,7 @@
 
 #include "ops/matmul/gemm_desc.h"
 
-/// oneDNN's own objects for a product. Private to onednn.cpp, beside which nothing sees oneDNN.
+/// oneDNN's own objects for a product. Private to onednn.cpp: no other file of the library sees oneDNN.
 namespace vitrine::onednn {
 
 /// The CPU.
