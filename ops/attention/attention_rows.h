@@ -27,8 +27,10 @@ struct NoTerms {
     Head(const NoTerms&, int64_t) {}
     static constexpr int64_t key_rows = 0, value_rows = 0;     ///< rows appended to k and v
     static constexpr bool needs_dk = false, needs_dv = false;  ///< backward: whether their gradients are wanted
-    void load_keys(E*) {}                   ///< writes the rows behind k [keys, elements(d)], side by side
-    void load_values(E*) {}                 ///< the same for v
+    void load_keys(E*) {}                  ///< writes the rows behind k [keys, elements(d)], side by side
+    void load_values(E*) {}                ///< the same for v
+    void load_key_columns(E*, int64_t) {}  ///< writes the same rows behind k transposed, [elements(d), stride]
+    void load_value_columns(E*, int64_t) {}
     void begin(const E*, int64_t) {}        ///< sees k transposed, [elements(d), stride], before any score
     void add_row(A*, int64_t) {}            ///< adds to the scores of a query
     void sum_weights(A*, int64_t) {}        ///< puts weights of the appended rows of v behind a row
@@ -114,13 +116,13 @@ void forward_rows(const AttentionInputs& in, const Terms& terms, int64_t bh, int
   const int64_t rows_size = round_up(std::max(all_keys, all_values) * e, kLine),
                 paired = by_rows_size<T>(all_values, d);
   const int64_t bd = round_up(block * d, kLine);
-  Scratch<A> scratch(rows_size + paired + e * stride + 2 * bd + round_up(block, kLine) + block * stride);
+  Scratch<A> scratch(rows_size + paired + e * stride + 2 * bd + round_up(block, kLine) + block * stride + kLine);
   E *kv = scratch.template take<E>(rows_size), *k_t = scratch.template take<E>(e * stride);
   E* q = scratch.template take<E>(bd);
   A *o = scratch.take(bd), *sums = scratch.take(round_up(block, kLine)), *s = scratch.take(block * stride);
   load_rows<T>(matrix<T>(in.k, b, h), 0, keys, d, kv);
-  head.load_keys(kv + keys * e);
-  transpose_keys(kv, all_keys, e, k_t, columns, stride);
+  transpose_keys(kv, keys, e, k_t, columns, stride);
+  head.load_key_columns(k_t + keys, stride);
   head.begin(k_t, stride);
   load_rows<T>(matrix<T>(in.v, b, h), 0, keys, d, kv);
   head.load_values(kv + keys * e);
@@ -205,17 +207,18 @@ void backward_head(const AttentionInputs& in, const Terms& terms, int64_t bh, co
   const int64_t block = block_rows(queries, 2 * stride * int64_t(sizeof(A))), e = elements<T>(d);
   const int64_t kd = round_up(std::max(all_keys, all_values) * d, kLine), bd = round_up(block * d, kLine);
   const int64_t paired_keys = by_rows_size<T>(all_keys, d), paired = by_rows_size<T>(block, d);
-  Scratch<A> scratch(3 * kd + paired_keys + 2 * e * stride + 3 * bd + 2 * paired + 2 * block * stride);
+  Scratch<A> scratch(3 * kd + paired_keys + 2 * e * stride + 3 * bd + 2 * paired + 2 * block * stride + kLine);
   E *kv = scratch.template take<E>(kd), *k_t = scratch.template take<E>(e * stride);
   E *v_t = scratch.template take<E>(e * stride), *q = scratch.template take<E>(bd), *g = scratch.template take<E>(bd);
   A *dk = scratch.take(kd), *dv = scratch.take(kd), *dq = scratch.take(bd);
   A *p = scratch.take(block * stride), *ds = scratch.take(block * stride);
   load_rows<T>(matrix<T>(in.v, b, h), 0, keys, d, kv);
-  head.load_values(kv + keys * e);
-  transpose_keys(kv, all_values, e, v_t, value_columns, stride);
+  transpose_keys(kv, keys, e, v_t, value_columns, stride);
+  head.load_value_columns(v_t + keys, stride);
   load_rows<T>(matrix<T>(in.k, b, h), 0, keys, d, kv);
   head.load_keys(kv + keys * e);
-  transpose_keys(kv, all_keys, e, k_t, key_columns, stride);
+  transpose_keys(kv, keys, e, k_t, key_columns, stride);
+  head.load_key_columns(k_t + keys, stride);
   head.begin(k_t, stride);
   const E* k = by_rows<T>(kv, all_keys, d, scratch.template take<E>(paired_keys));
   E *q_pairs = scratch.template take<E>(paired), *g_pairs = scratch.template take<E>(paired);

@@ -46,7 +46,8 @@ class RelposRows {
   /// sums[id(i, j)] += x_j for all keys, in an order that depends on the index and i alone.
   void add_sums(int64_t i, const A* x, A* sums) const;
 
-  /// sums[id(i, j)] = the sum of x_j over the keys of that id, 0 where it has none; sums [buckets].
+  /// sums[id(i, j)] = the sum of x_j over the keys of that id, 0 where it has none; sums [buckets]. x has room for a
+  /// vector behind the keys.
   void put_sums(int64_t i, const A* x, A* sums) const;
 
   /// Elements of a row with a value per key in the layout of add_columns: grid rows padded to whole vectors, so that no
@@ -80,14 +81,13 @@ class RelposRows {
   /// Lanes of a vector to be chosen (simd::choose).
   using Choice = std::array<int32_t, size_t(kLanes)>;
   /// The pieces of a vector of columns, as steps that add them up: in step k a lane adds the one 2^k behind it, where
-  /// both are `within` a piece. Then its sum stands in its first lane, and `order` brings it to lane id - first_id, if
-  /// one is there.
+  /// both are `within` a piece. Then its sum stands in its first lane, and `order` brings it to the lane of its id.
   struct Segments {
     std::array<Choice, 4> within;
     Choice order;
-    int32_t first_id = 0;  ///< of all vectors of a row
   };
   static constexpr int kMostVectors = 2;  ///< of a grid row, for segments
+  static constexpr int kMostRuns = 64;    ///< row ids, for segments
   /// Lookups by vectors of keys, each from one or two grid rows, and a slice of the table for each of these.
   struct Slices {
     struct Step {
@@ -121,8 +121,8 @@ class RelposRows {
   void add_pieces(const int32_t* ids);
   void add_separable_sums(int64_t cell, const A* x, A* sums) const;
   void find_segments();
-  template <class Steps, class Vectors>
-  void put_segments(int64_t cell, const A* x, A* sums, Steps steps, Vectors vectors) const;
+  template <class Steps, class Vectors, class Parts>
+  void put_segments(int64_t cell, const A* x, A* sums, Steps steps, Vectors vectors, Parts parts) const;
   void find_slices(const int32_t* column_ids);
   void add_slices(int64_t cell, const A* table, A* y) const;
 
@@ -135,6 +135,9 @@ class RelposRows {
   std::vector<int> starts_;         ///< which begin here
   std::vector<Segments> segments_;  ///< by query column and vector; empty where put_sums has to go by add_sums
   int steps_ = 0;                   ///< of all of them
+  std::vector<int32_t> runs_;       ///< by key row - query row + height - 1: (its id - the least) / apart_
+  int32_t first_ = 0, apart_ = 0;   ///< the least id, and how far row ids are apart
+  int32_t parts_ = 1;               ///< row ids that share a vector in put_segments
   Slices slices_;
 };
 

@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <cstring>
 
 #include "ops/relpos/relpos_rows.h"
 #include "ops/relpos/with_constant.h"
@@ -6,43 +7,45 @@
 // The members of RelposRows that add up the keys of each bucket.
 namespace vitrine::ops {
 
-/// Sums of neighbouring row ids must not meet in put_segments, which goes through these ids upwards.
+/// For row ids that rise or fall and are equally far apart, with column ids between them, as those of used_buckets are.
 template <class A>
 void RelposRows<A>::find_segments() {
   if constexpr (std::is_same_v<A, float> && kLanes >= 8) {
-    int32_t closest = INT32_MAX;
-    for (size_t m = 1; m < row_ids_.size(); ++m) {
-      const int32_t apart = row_ids_[m] - row_ids_[m - 1];
-      if (row_ids_.front() > row_ids_.back() ? apart > 0 : apart < 0) return;
-      if (apart != 0) closest = std::min(closest, std::abs(apart));
-    }
-    const int64_t vectors = padded_width_ / kLanes;
+    if (!std::is_sorted(row_ids_.begin(), row_ids_.end()) && !std::is_sorted(row_ids_.rbegin(), row_ids_.rend()))
+      return;
+    const int32_t least = std::min(row_ids_.front(), row_ids_.back()),
+                  most = std::max(row_ids_.front(), row_ids_.back());
+    const auto [low_piece, high_piece] = std::minmax_element(
+        pieces_.begin(), pieces_.end(), [](const Piece& one, const Piece& other) { return one.id < other.id; });
+    const int32_t least_column = low_piece->id, columns = high_piece->id - least_column + 1;
+    int32_t apart = INT32_MAX;
+    for (int32_t id : row_ids_) apart = id == least ? apart : std::min(apart, id - least);
+    if (apart == INT32_MAX) apart = columns;  // there is one row id
+    const auto off = [&](int32_t id) { return (id - least) % apart != 0; };
+    if (std::any_of(row_ids_.begin(), row_ids_.end(), off) || columns > std::min<int32_t>(kLanes, apart)) return;
+    if ((most - least) / apart >= kMostRuns) return;
+    const int32_t parts = 2 * width_ <= kLanes && 2 * apart <= kLanes ? 2 : 1;
+    const int64_t vectors = padded_width_ / kLanes, lanes = kLanes / parts;
     std::vector<Segments> all(static_cast<size_t>(width_ * vectors));
-    for (int64_t column = 0; column < width_; ++column) {
-      const auto first = pieces_.begin() + starts_[size_t(column * vectors)];
-      const auto last = pieces_.begin() + starts_[size_t((column + 1) * vectors)];
-      const auto [least, most] =
-          std::minmax_element(first, last, [](const Piece& x, const Piece& y) { return x.id < y.id; });
-      if (most->id - least->id >= std::min<int32_t>(kLanes, closest)) return;
-      for (int64_t v = 0; v < vectors; ++v) {
-        const size_t at = size_t(column * vectors + v);
-        Segments& to = all[at];
-        to.first_id = least->id;
-        to.order.fill(-1);
-        for (Choice& within : to.within) within.fill(-1);
-        for (auto piece = pieces_.begin() + starts_[at]; piece != pieces_.begin() + starts_[at + 1]; ++piece) {
-          int32_t& place = to.order[size_t(piece->id - to.first_id)];
-          if (place >= 0) return;  // two pieces of one id
-          place = piece->first;
+    for (size_t at = 0; at < all.size(); ++at) {
+      Segments& to = all[at];
+      to.order.fill(-1);
+      for (Choice& within : to.within) within.fill(-1);
+      for (auto piece = pieces_.begin() + starts_[at]; piece != pieces_.begin() + starts_[at + 1]; ++piece) {
+        if (to.order[size_t(piece->id - least_column)] >= 0) return;  // two pieces of one id
+        for (int32_t part = 0; part < parts; ++part) {
+          const int32_t first = part * int32_t(lanes);
+          to.order[size_t(part * apart + piece->id - least_column)] = first + piece->first;
           for (int k = 0, behind = 1; behind < piece->last - piece->first; ++k, behind *= 2) {
             for (int32_t lane = piece->first; lane + behind < piece->last; ++lane)
-              to.within[size_t(k)][size_t(lane)] = lane + behind;
+              to.within[size_t(k)][size_t(first + lane)] = first + lane + behind;
             steps_ = std::max(steps_, k + 1);
           }
         }
       }
     }
-    segments_ = std::move(all);
+    for (int32_t id : row_ids_) runs_.push_back((id - least) / apart);
+    segments_ = std::move(all), first_ = least + least_column, apart_ = apart, parts_ = parts;
   }
 }
 
@@ -66,8 +69,12 @@ void RelposRows<A>::put_sums(int64_t i, const A* x, A* sums) const {
   if (i < skip_ || segments_.empty()) return add_sums(i, x, sums);
   if constexpr (std::is_same_v<A, float>) {
     with_constant<4>(steps_, [&](auto steps) {
-      with_constant<kMostVectors>(int(padded_width_ / kLanes),
-                                  [&](auto vectors) { put_segments(i - skip_, x + skip_, sums, steps, vectors); });
+      const auto put = [&](auto vectors, auto parts) {
+        put_segments(i - skip_, x + skip_, sums, steps, vectors, parts);
+      };
+      constexpr std::integral_constant<int, 1> one;
+      constexpr std::integral_constant<int, 2> two;
+      padded_width_ > kLanes ? put(two, one) : parts_ == 2 ? put(one, two) : put(one, one);
     });
     A extra = 0;
     for (int64_t j = 0; j < skip_; ++j) extra += x[j];
@@ -75,43 +82,53 @@ void RelposRows<A>::put_sums(int64_t i, const A* x, A* sums) const {
   }
 }
 
-/// Grid rows with one row id are added up as vectors first; then each piece. Sums are stored a vector at a time, from
-/// the lowest row id up: the zeros behind those of one are where those of the next come, and nothing is read back.
+/// Grid rows of one row id are added up first, into totals, where row ids may share a vector. Then each piece of those
+/// is. Sums are stored a vector at a time, from the lowest row id up: the zeros behind those of one are where those of
+/// the next come, and nothing is read back.
 template <class A>
-template <class Steps, class Vectors>
-void RelposRows<A>::put_segments(int64_t cell, const A* x, A* sums, Steps steps, Vectors vectors) const {
+template <class Steps, class Vectors, class Parts>
+void RelposRows<A>::put_segments(int64_t cell, const A* x, A* sums, Steps steps, Vectors vectors, Parts parts) const {
+  using Part = simd::Vec<A, int(kLanes / Parts::value)>;
   using Choices = std::array<simd::Vec<int32_t>, size_t(kMostVectors)>;  // copies: stores could change the members
-  const Segments* how = segments_.data() + cells_[size_t(cell)].column * vectors;
+  const auto [query_row, query_column] = cells_[size_t(cell)];
+  const Segments* how = segments_.data() + query_column * vectors;
   std::array<Choices, 4> within;
   Choices order;
   for (int v = 0; v < vectors; ++v) {
     order[size_t(v)] = simd::load(how[v].order.data());
     for (int k = 0; k < steps; ++k) within[size_t(k)][size_t(v)] = simd::load(how[v].within[size_t(k)].data());
   }
-  const int32_t* row_id = row_ids(cell);
-  const bool down = row_id[0] > row_id[height_ - 1];
-  const int64_t step = down ? -1 : 1, width = width_, first = how->first_id, buckets = buckets_;
-  const int32_t* id = row_id + (down ? height_ - 1 : 0);
-  const A* row = x + (down ? height_ - 1 : 0) * width;
-  const auto read = [&](const A* from, int v) {
-    const int64_t n = width - v * kLanes;
-    return kLanes == 8 && n >= kLanes ? simd::load(from + v * kLanes)
-                                      : simd::load_first(from + v * kLanes, int(std::min(kLanes, n)));
+  constexpr int64_t kRun = Vectors::value * kLanes / Parts::value;
+  alignas(64) std::array<A, size_t(kMostRuns * kRun)> totals;
+  const int64_t first_id = first_, apart = apart_, buckets = buckets_, width = width_, height = height_;
+  const int32_t* run_of = runs_.data() + (height - 1 - query_row);
+  const auto [one_end, other_end] = std::minmax(run_of[0], run_of[height - 1]);
+  const int64_t first = one_end / parts * parts, last = other_end;
+  for (int64_t run = first; run <= last; run += parts)
+    for (int v = 0; v < vectors; ++v) simd::store(totals.data() + run * kRun + v * kLanes, simd::Vec<A>{});
+  const auto read = [](const A* p) {
+    Part part;  // lanes behind the grid row are in no piece
+    std::memcpy(&part, p, sizeof part);
+    return part;
   };
-  for (int64_t left = height_; left > 0;) {
-    const int32_t of_run = *id;
-    std::array<simd::Vec<A>, size_t(kMostVectors)> all;
-    for (int v = 0; v < vectors; ++v) all[size_t(v)] = read(row, v);
-    for (--left, id += step, row += step * width; left > 0 && *id == of_run; --left, id += step, row += step * width)
-      for (int v = 0; v < vectors; ++v) all[size_t(v)] += read(row, v);
+  for (int64_t r = 0; r < height;) {
+    const int32_t run = run_of[r];
+    std::array<Part, size_t(Vectors::value)> sum;
+    for (int v = 0; v < vectors; ++v) sum[size_t(v)] = read(x + v * kLanes);
+    for (++r, x += width; r < height && run_of[r] == run; ++r, x += width)
+      for (int v = 0; v < vectors; ++v) sum[size_t(v)] += read(x + v * kLanes);
+    for (int v = 0; v < vectors; ++v)
+      std::memcpy(totals.data() + run * kRun + v * kLanes, &sum[size_t(v)], sizeof(Part));
+  }
+  for (int64_t run = first; run <= last; run += parts) {
     simd::Vec<A> total{};
     for (int v = 0; v < vectors; ++v) {
-      auto sum = all[size_t(v)];
+      auto sum = simd::load(totals.data() + run * kRun + v * kLanes);
       for (int k = 0; k < steps; ++k) sum += simd::choose(sum, within[size_t(k)][size_t(v)]);
       const auto ordered = simd::choose(sum, order[size_t(v)]);
       total = v == 0 ? ordered : total + ordered;
     }
-    const int64_t at = of_run + first;
+    const int64_t at = first_id + run * apart;
     store_within(sums + at, total, buckets - at);
   }
 }

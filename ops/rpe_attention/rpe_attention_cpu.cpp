@@ -33,13 +33,15 @@ struct RpeTerms {
     }
     table_size = round_up(buckets * (bias ? 1 : elements<T>(d)), kLine);
     pairs_size = bias ? 0 : by_rows_size<T>(buckets, d);
+    columns_size = bias ? 0 : elements<T>(d) * round_up(buckets, kLine);
     for (const Tensor* table : {&in.q, &in.k, &in.v})
       if (table->defined()) tables = table->size(0);
-    memory.emplace(tables * (3 * table_size + pairs_size));
+    memory.emplace(tables * (3 * table_size + 2 * columns_size + pairs_size));
     if (bias) {
       bias_q = read_bias(in.q), bias_k = read_bias(in.k);
     } else {
       q = read(in.q), k = read(in.k), v = read(in.v);
+      k_columns = transposed(k), v_columns = transposed(v);
       if (q) read_q_by_rows();
     }
   }
@@ -50,6 +52,14 @@ struct RpeTerms {
     E* to = memory->template take<E>(tables * table_size);
     for (int64_t h = 0; h < tables; ++h)
       load_rows<T>({table.data<T>() + h * buckets * d, d, 1}, 0, buckets, d, to + h * table_size);
+    return to;
+  }
+  const E* transposed(const E* rows_of) {
+    if (!rows_of) return nullptr;
+    const int64_t e = elements<T>(d), stride = round_up(buckets, kLine);
+    E* to = memory->template take<E>(tables * columns_size);
+    for (int64_t h = 0; h < tables; ++h)
+      transpose_keys(rows_of + h * table_size, buckets, e, to + h * columns_size, stride, stride);
     return to;
   }
   void read_q_by_rows() {
@@ -71,13 +81,14 @@ struct RpeTerms {
   A *dq, *dk, *dv;  ///< [B, H, K, d], for a bias without d
   std::vector<std::shared_ptr<const RelposRowsPair<A>>> kept;
   std::vector<const RelposRows<A>*> rows, mirrored;  ///< by index
-  int64_t tables = 1, table_size, pairs_size;
+  int64_t tables = 1, table_size, pairs_size, columns_size;
   std::optional<Scratch<A>> memory;
-  const E *q = nullptr, *k = nullptr, *v = nullptr;  ///< by table: [K, elements(d)] side by side
-  const E* q_by_rows = nullptr;                      ///< by table: [elements(K), d]
-  const A *bias_q = nullptr, *bias_k = nullptr;      ///< by table: [K]
-  A* products = nullptr;                             ///< of all heads, where several tasks of a head share them
-  bool products_ready = false;                       ///< they are made
+  const E *q = nullptr, *k = nullptr, *v = nullptr;    ///< by table: [K, elements(d)] side by side
+  const E* q_by_rows = nullptr;                        ///< by table: [elements(K), d]
+  const E *k_columns = nullptr, *v_columns = nullptr;  ///< by table: [elements(d), K], padded to whole lines
+  const A *bias_q = nullptr, *bias_k = nullptr;        ///< by table: [K]
+  A* products = nullptr;                               ///< of all heads, where several tasks of a head share them
+  bool products_ready = false;                         ///< they are made
 };
 
 /// The terms of one head; its functions are listed at attention_cpu::NoTerms.
@@ -111,6 +122,8 @@ class RpeTerms<T, A>::Head {
   void load_values(E* to) const {
     std::copy_n(call_.v + table_ * call_.table_size, value_rows * elements<T>(call_.d), to);
   }
+  void load_key_columns(E* to, int64_t stride) const { copy_columns(call_.k_columns, to, stride); }
+  void load_value_columns(E* to, int64_t stride) const { copy_columns(call_.v_columns, to, stride); }
 
   /// products[t, j] = scale k_j.Wq[:, t], its rows in the layout of RelposRows::add_columns.
   void begin(const E* k_t, int64_t k_stride) {
@@ -177,6 +190,17 @@ class RpeTerms<T, A>::Head {
     if (call.bias) return 2 * round_up(call.buckets, kLine);
     return call.q ? call.buckets * (stride_ + std::max(padded_, stride_) + std::max(padded_, round_up(call.d, kLine)))
                   : 0;
+  }
+  /// A table's columns, of which there may be none, `stride` from one row of them to the next.
+  void copy_columns(const E* columns, E* to, int64_t stride) const {
+    if (!columns) return;
+    constexpr int64_t kLanes = simd::kLanes<E>;
+    const int64_t buckets = call_.buckets, left = buckets % kLanes, whole = buckets - left;
+    columns += table_ * call_.columns_size;
+    for (int64_t c = 0; c < elements<T>(call_.d); ++c, columns += round_up(buckets, kLine), to += stride) {
+      for (int64_t t = 0; t < whole; t += kLanes) simd::store(to + t, simd::load(columns + t));
+      if (left) simd::store_first(to + whole, simd::load(columns + whole), int(left));
+    }
   }
   A* take_zeros(int64_t n) {
     A* x = scratch_.take(round_up(n, kLine));

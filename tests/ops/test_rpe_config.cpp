@@ -127,7 +127,9 @@ void check_rows(const RelposIndex& index, bool mirrored) {
     }
     rows.add_lookup(i, table.data(), lookup.data());
     rows.add_sums(i, x.data(), sums.data());
-    rows.put_sums(i, x.data(), put.data());
+    std::vector<A> with_room = x;
+    with_room.resize(size_t(n + 16), A(NAN));
+    rows.put_sums(i, with_room.data(), put.data());
     rows.add_columns(i, columns.data(), column.data());
     rows.add_column_sums(i, x.data(), column_sums.data());
     INFO("query " << i);
