@@ -1,4 +1,5 @@
 #include "core/parallel.h"
+#include "ops/binary/binary.h"
 #include "tests/core/cuda/runners.h"
 #include "tests/support/catch.h"
 #include "tests/support/gradcheck.h"
@@ -181,6 +182,19 @@ TEST_CASE("the sweep sees values and gradients that differ from the emulated dev
 
 TEST_CASE("the sweep sees ignored strides", "[unit]") {
   CHECK_FALSE(check_layouts(square({.ignores_strides = true}), kCpu).empty());
+}
+
+TEST_CASE("the sweep lays out inputs one at a time, in large samples those that no other sample had", "[unit]") {
+  OpSpec spec = spec_of([](const Inputs& in, const Attributes&) {
+    const bool alone = in[0].is_contiguous() && !in[1].is_contiguous();
+    return Outputs(ops::add(ops::mul(in[0], in[1]), alone ? 1.0 : 0.0));
+  });
+  spec.samples = [](Maker& m) -> std::vector<Sample> {
+    const auto large = [&] { return Sample({m.normal({400, 256}), m.normal({400, 256})}, Attributes{}, "large"); };
+    return {large(), large()};
+  };
+  CHECK(check_layouts(spec, kCpu).size() == 8);  // reversed and expanded, in two dtypes
+  CHECK(check_layouts(spec, Device::emulated()).size() == 4);
 }
 
 TEST_CASE("the sweep asks for an empty sample", "[unit]") {
