@@ -185,6 +185,17 @@ TEST_CASE("rpe_attention runs on tensor cores where they apply, else on the plai
     CHECK(kernels(rpe, 14, 14, 64, Dtype::bf16) == mma);
 }
 
+TEST_CASE("rpe_attention keeps to its memory where grid rows end behind those of scores", "[unit]") {
+  const Case c = make_case("rpe-1-cross-ctx-1-v", 2, 18, 0);  // 36 keys and 8 buckets: vectors of keys go to 50 of 48
+  RpeAttentionOptions options = c.options;
+  for (Tensor& table : options.tables.v) table = table.to(Dtype::f32);
+  const auto single = [](const Tensor& x) { return x.to(Dtype::f32); };
+  const Tensor out = rpe_attention(single(c.q), single(c.k), single(c.v), options);
+  const Tensor expected = rpe_attention(c.q, c.k, c.v, c.options);
+  const std::vector<double> got = out.to_vector(), want = expected.to_vector();
+  for (size_t i = 0; i < want.size(); ++i) CHECK(got[i] == Approx(want[i]).margin(1e-5));
+}
+
 TEST_CASE("one bucket for all keys is no encoding", "[unit][emulated]") {
   // scale q_i.Wk[:, 0] is the same for all j, and a softmax does not see it.
   for (const auto& [dtype, device, tolerance] :
