@@ -27,16 +27,16 @@ struct NoTerms {
     Head(const NoTerms&, int64_t) {}
     static constexpr int64_t key_rows = 0, value_rows = 0;     ///< rows appended to k and v
     static constexpr bool needs_dk = false, needs_dv = false;  ///< backward: whether their gradients are wanted
-    void load_keys(E*) {}                  ///< writes the rows behind k [keys, elements(d)], side by side
-    void load_values(E*) {}                ///< the same for v
-    void load_key_columns(E*, int64_t) {}  ///< writes the same rows behind k transposed, [elements(d), stride]
-    void load_value_columns(E*, int64_t) {}
-    void begin(const E*, int64_t) {}        ///< sees k transposed, [elements(d), stride], before any score
-    void add_row(A*, int64_t) {}            ///< adds to the scores of a query
-    void sum_weights(A*, int64_t) {}        ///< puts weights of the appended rows of v behind a row
-    void add_products(A*, int64_t) {}       ///< adds to the products of dout and v
-    void sum_scores(A*, int64_t) {}         ///< puts gradients of the appended rows of k behind ds
-    void finish(const E*, A*, const A*) {}  ///< takes k (by rows), dk / scale and dv, with the appended rows
+    void load_keys(E*) {}                    ///< backward: writes the rows behind k [keys, elements(d)], side by side
+    void load_values(E*) {}                  ///< forward: the same for v
+    void load_key_columns(E*, int64_t) {}    ///< writes those rows behind k transposed, [elements(d), stride]
+    void load_value_columns(E*, int64_t) {}  ///< backward: the same for v
+    void begin(const E*, int64_t) {}         ///< sees k transposed, [elements(d), stride], before any score
+    void add_row(A*, int64_t) {}             ///< adds to the scores of a query
+    void sum_weights(A*, int64_t) {}         ///< puts weights of the appended rows of v behind a row
+    void add_products(A*, int64_t) {}        ///< adds to the products of dout and v
+    void sum_scores(A*, int64_t) {}          ///< puts gradients of the appended rows of k behind ds
+    void finish(const E*, A*, const A*) {}   ///< takes k (by rows), dk / scale and dv, with the appended rows
   };
 };
 
@@ -113,8 +113,7 @@ void forward_rows(const AttentionInputs& in, const Terms& terms, int64_t bh, int
   const int64_t all_keys = keys + head.key_rows, all_values = keys + head.value_rows;
   const int64_t stride = row_stride(std::max(all_keys, all_values)), columns = round_up(all_keys, kLine);
   const int64_t block = block_rows(last - first, stride * int64_t(sizeof(A))), e = elements<T>(d);
-  const int64_t rows_size = round_up(std::max(all_keys, all_values) * e, kLine),
-                paired = by_rows_size<T>(all_values, d);
+  const int64_t rows_size = round_up(all_values * e, kLine), paired = by_rows_size<T>(all_values, d);
   const int64_t bd = round_up(block * d, kLine);
   Scratch<A> scratch(rows_size + paired + e * stride + 2 * bd + round_up(block, kLine) + block * stride + kLine);
   E *kv = scratch.template take<E>(rows_size), *k_t = scratch.template take<E>(e * stride);

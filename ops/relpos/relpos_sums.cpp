@@ -89,7 +89,7 @@ template <class A>
 template <class Steps, class Vectors, class Parts>
 void RelposRows<A>::put_segments(int64_t cell, const A* x, A* sums, Steps steps, Vectors vectors, Parts parts) const {
   using Part = simd::Vec<A, int(kLanes / Parts::value)>;
-  using Choices = std::array<simd::Vec<int32_t>, size_t(kMostVectors)>;  // copies: stores could change the members
+  using Choices = std::array<simd::Vec<int32_t>, size_t(Vectors::value)>;  // copies: stores could change the members
   const auto [query_row, query_column] = cells_[size_t(cell)];
   const Segments* how = segments_.data() + query_column * vectors;
   std::array<Choices, 4> within;
